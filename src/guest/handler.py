@@ -1,0 +1,274 @@
+"""Loads a lambda and answers its calls over one socket. The same for every engine.
+
+Everything here runs with the lambda's own (absent) privileges, after the sandbox is closed.
+"""
+
+import builtins
+import importlib.machinery
+import io
+import json
+import linecache
+import marshal
+import os
+import random  # noqa: so that a fork seeds it anew
+import socket
+import sys
+import threading
+import time
+import traceback
+import types
+
+import wire
+
+HANDLER_DIR = "/handler"
+HANDLER_FILE = "/handler/lambda_func.py"
+OUTPUT_MAX = 8 * 1024 * 1024  # the same as OUTPUT_MAX_BYTES of the worker
+REHEARSALS = 30
+MESSAGE_MAX = 32 * 1024
+GUEST_MARK = "<openlambda>/"
+
+
+class _BoundedOutput(io.RawIOBase):
+    """A stream that keeps its first `limit` bytes and then says once that it dropped the rest."""
+
+    def __init__(self, fd, limit):
+        super().__init__()
+        self._fd = fd
+        self._left = limit
+        self._limit = limit
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self._fd
+
+    def write(self, data):
+        size = len(data)
+        if self._left > 0:
+            part = data[: self._left]
+            self._left -= len(part)
+            wire.write_all(self._fd, part)
+            if self._left == 0:
+                note = "\n[openlambda: output limit of %d bytes reached, the rest is dropped]\n"
+                wire.write_all(self._fd, (note % self._limit).encode())
+        return size
+
+
+def _open_output(fd, limit):
+    raw = _BoundedOutput(fd, limit)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw, 8192), "utf-8", "backslashreplace", line_buffering=True
+    )
+
+
+def describe(error):
+    """The error as Python prints it, without the guest's own frames."""
+    seen = set()
+    part = error
+    while part is not None and id(part) not in seen:
+        seen.add(id(part))
+        frames = part.__traceback__
+        while frames is not None and frames.tb_frame.f_code.co_filename.startswith(GUEST_MARK):
+            frames = frames.tb_next
+        part.__traceback__ = frames
+        part = part.__cause__ or part.__context__
+    try:
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except BaseException:  # noqa: a hostile __str__ must not end the guest
+        text = "%s (its traceback cannot be printed)\n" % type(error).__name__
+    return text[-MESSAGE_MAX:]
+
+
+def _trace(error):
+    return describe(error).encode("utf-8", "backslashreplace")
+
+
+def set_up():
+    """What is the same for every lambda: streams, arguments, an empty environment."""
+    sys.argv = [HANDLER_FILE]
+    sys.dont_write_bytecode = True
+    sys.stdout = sys.__stdout__ = _open_output(1, OUTPUT_MAX)
+    sys.stderr = sys.__stderr__ = _open_output(2, OUTPUT_MAX)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
+    linecache.clearcache()
+    sys.path_importer_cache.clear()
+    os.environ.clear()
+
+
+_rehearsal = types.ModuleType("rehearsal")
+
+
+def rehearse():
+    """The way of a call, in the zygote and often enough for the interpreter to adapt its bytecode.
+
+    A forked child pays a page fault for each page that it is the first to write, if only a
+    reference count or a bytecode's counter; what has been adapted before the fork is only read.
+    """
+    for _ in range(REHEARSALS):
+        code = compile("def handler(event):\n    return '%s' % event['x']\n", "x", "exec")
+        exec(marshal.loads(marshal.dumps(code)), _rehearsal.__dict__)
+        frame = _answer(_rehearsal.handler, 0, b'{"x": [1, "a", null]}')
+        split_assign((2).to_bytes(4, "little") + b"{}")
+        wire.Reader(-1, frame).read()
+
+
+def warm_up():
+    """In a child that waits for its lambda: its own randomness, and the pages of a call touched."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()  # Python's own generator is seeded anew by every fork
+    if os.environ:
+        os.environ.clear()
+    _answer(_rehearsal.handler, 0, b'{"x": [1, "a", null]}')
+
+
+def prepare(config):
+    """Sets environment and paths to what this lambda was promised."""
+    os.environ.update(config["env"])
+    sys.path[:] = [HANDLER_DIR] + config["stdlib"] + config["packages"]
+
+
+def load(config, code):
+    """Runs lambda_func.py. Returns (handler, marshalled code or b"" where it was given)."""
+    fresh = b""
+    if code:
+        compiled = marshal.loads(code)
+    else:
+        with open(HANDLER_FILE, "rb") as file:
+            compiled = compile(file.read(), HANDLER_FILE, "exec", dont_inherit=True)
+        fresh = marshal.dumps(compiled)
+    module = types.ModuleType("lambda_func")
+    module.__file__ = HANDLER_FILE
+    module.__builtins__ = builtins
+    module.__loader__ = importlib.machinery.SourceFileLoader("lambda_func", HANDLER_FILE)
+    sys.modules["lambda_func"] = module
+    exec(compiled, module.__dict__)
+    handler = module.__dict__.get("handler")
+    if handler is None:
+        raise LookupError("lambda_func.py defines no function named handler(event)")
+    if not callable(handler):
+        raise LookupError("handler in lambda_func.py is not a function")
+    return handler, fresh
+
+
+def _answer(handler, call, event):
+    """One call from bytes to the frame that answers it."""
+    try:
+        argument = json.loads(event) if event else None
+    except (ValueError, RecursionError) as error:
+        return wire.frame(wire.BAD_EVENT, call, str(error)[:1000].encode("utf-8", "replace"))
+    start = time.perf_counter_ns()
+    try:
+        value = handler(argument)
+    except BaseException as error:
+        return wire.frame(wire.EXCEPTION, call, _trace(error))
+    spent = (time.perf_counter_ns() - start) // 1000
+    try:
+        body = json.dumps(value, allow_nan=False).encode()
+    except BaseException as error:
+        reason = "handler returned what JSON cannot hold: %s: %s" % (type(error).__name__, error)
+        return wire.frame(
+            wire.RESULT_INVALID, call, reason[:1000].encode("utf-8", "backslashreplace")
+        )
+    if len(body) > wire.PAYLOAD_MAX - 4:
+        reason = "handler returned %d bytes of JSON, at most %d are allowed"
+        reason = reason % (len(body), wire.PAYLOAD_MAX - 4)
+        return wire.frame(wire.RESULT_INVALID, call, reason.encode())
+    return wire.frame(wire.RESULT, call, min(spent, 0xFFFFFFFF).to_bytes(4, "little") + body)
+
+
+def _ready(import_us, code):
+    head = json.dumps({"importUs": import_us, "pid": os.getpid()}).encode()
+    return wire.frame(wire.READY, 0, len(head).to_bytes(4, "little") + head + code)
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: a lambda may close or replace its streams
+            pass
+
+
+def serve(sock, reader, config, code):
+    """Answers calls until the worker closes the socket. Returns when there is nothing left to do."""
+    fd = sock.fileno()
+    start = time.perf_counter_ns()
+    try:
+        prepare(config)
+        handler, fresh = load(config, code)
+    except BaseException as error:
+        if isinstance(error, LookupError) and error.__traceback__.tb_next is not None:
+            message = (
+                str(error.args[0]).encode() if _raised_here(error) else _trace(error)
+            )
+        else:
+            message = _trace(error)
+        _flush()
+        wire.write_all(fd, wire.frame(wire.LOAD_FAILED, 0, message))
+        # The worker reads the reason, then destroys the sandbox.
+        while os.read(fd, 65536):
+            pass
+        return
+    ready = _ready((time.perf_counter_ns() - start) // 1000, fresh)
+    if config["concurrency"] > 1:
+        wire.write_all(fd, ready)
+        _serve_threads(fd, reader, handler)
+        return
+    reader.poll(sock)
+    if not reader.pending():
+        wire.write_all(fd, ready)
+        ready = b""
+    while True:
+        message = reader.read()
+        if message is None:
+            return
+        answer = _answer(handler, message[1], message[2])
+        _flush()
+        wire.write_all(fd, ready + answer if ready else answer)
+        ready = b""
+
+
+def _raised_here(error):
+    last = error.__traceback__
+    while last.tb_next is not None:
+        last = last.tb_next
+    return last.tb_frame.f_code.co_filename.startswith(GUEST_MARK)
+
+
+def _serve_threads(fd, reader, handler):
+    """As `serve` for max_runners > 1: the worker bounds how many calls are here at once."""
+    lock = threading.Lock()
+
+    def run(call, event):
+        answer = _answer(handler, call, event)
+        _flush()
+        with lock:
+            wire.write_all(fd, answer)
+
+    while True:
+        message = reader.read()
+        if message is None:
+            return
+        threading.Thread(target=run, args=(message[1], message[2]), daemon=True).start()
+
+
+def main_connect(path):
+    """Entry of an engine whose guest connects to the worker: one unix socket, first frame ASSIGN."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.connect(path)
+    reader = wire.Reader(sock.fileno())
+    message = reader.read()
+    if message is None or message[0] != wire.ASSIGN:
+        return
+    config, code = split_assign(message[2])
+    config["stdlib"] = [entry for entry in sys.path if entry.startswith(sys.base_prefix)]
+    set_up()
+    serve(sock, reader, config, code)
+
+
+def split_assign(payload):
+    """ASSIGN carries u32 length of a JSON object, the object, then the lambda's compiled code."""
+    length = int.from_bytes(payload[:4], "little")
+    return json.loads(payload[4 : 4 + length]), payload[4 + length :]

@@ -1,0 +1,410 @@
+"""The fork server: a Python that stands inside the base and forks sandboxes and further zygotes.
+
+Requests come as JSON datagrams with descriptors over a SOCK_SEQPACKET socket from the worker; the
+other side is src/sandbox/sock/zygote-link.ts. One thread, no third-party code in the root zygote.
+"""
+
+import array
+import errno
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+import command
+import handler
+import kernel
+import sandbox
+import wire
+
+REQUEST_MAX = 128 * 1024
+FDS_MAX = 12
+HIGH_FD = 1000  # above what a zygote has open, below the usual soft limit of 1024
+_PROCESS_NAME = b"ol-zygote"
+
+
+def receive(sock, size=REQUEST_MAX):
+    """One message with its descriptors. (b"", []) at the end."""
+    fds = array.array("i")
+    data, ancillary, _, _ = sock.recvmsg(
+        size, socket.CMSG_SPACE(FDS_MAX * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+    )
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return data, list(fds)
+
+
+def keep_only(keep):
+    """Moves descriptors to 3, 4, … in order, closes all others above 2, returns the new numbers."""
+    high = [os.dup2(fd, HIGH_FD + index, inheritable=False) for index, fd in enumerate(keep)]
+    final = [os.dup2(fd, 3 + index, inheritable=False) for index, fd in enumerate(high)]
+    os.closerange(3 + len(final), 1 << 16)
+    return final
+
+
+def _reset_signals():
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class Zygote:
+    """State of one fork server."""
+
+    def __init__(self, control, filters, stdlib):
+        self.control = control
+        self.filters = filters
+        self.stdlib = stdlib
+        self.children = {}
+        self.taken_ids = []
+        self.own_pid_namespace = own_pid_namespace()
+        self.free_networks = []
+        self.networks = {}
+
+    def say(self, **message):
+        data = json.dumps(message).encode()
+        while True:
+            try:
+                self.control.send(data)
+                return
+            except InterruptedError:
+                continue
+
+    def fork(self, ident):
+        """Forks into a new pid namespace. Returns the child's pid, or 0 in the child."""
+        kernel.unshare(kernel.CLONE_NEWPID)
+        try:
+            pid = os.fork()
+        except OSError:
+            kernel.setns(self.own_pid_namespace, kernel.CLONE_NEWPID)
+            raise
+        if pid:
+            kernel.setns(self.own_pid_namespace, kernel.CLONE_NEWPID)
+            self.children[pid] = ident
+        return pid
+
+    def take_network(self):
+        """A descriptor of an empty network namespace, perhaps one that a sandbox has left.
+
+        Making and removing one costs the kernel more than the rest of a sandbox; nothing of a
+        sandbox outlives its processes in there, because none ever may configure it.
+        """
+        if self.free_networks:
+            return self.free_networks.pop()
+        made_in, made_out = os.pipe2(os.O_CLOEXEC)
+        held_in, held_out = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                kernel.set_name(b"ol-network")
+                kernel.unshare(kernel.CLONE_NEWNET)
+                os.write(made_out, b"1")
+                os.close(held_out)
+                os.read(held_in, 1)
+            finally:
+                os._exit(0)
+        try:
+            os.close(made_out)
+            made_out = -1
+            if os.read(made_in, 1) != b"1":
+                raise OSError(errno.EPERM, "cannot make a network namespace")
+            return os.open("/proc/%d/ns/net" % pid, os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            for fd in (made_in, made_out, held_in, held_out):
+                if fd >= 0:
+                    os.close(fd)
+            os.waitpid(pid, 0)
+
+    def reap(self):
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            network = self.networks.pop(pid, -1)
+            if network >= 0:
+                # The first process of a pid namespace ends last: nothing is left in the network.
+                self.free_networks.append(network)
+            ident = self.children.pop(pid, None)
+            if ident is None:
+                continue
+            if os.WIFSIGNALED(status):
+                self.say(event="exit", id=ident, signal=os.WTERMSIG(status), code=0)
+            else:
+                self.say(event="exit", id=ident, signal=0, code=os.WEXITSTATUS(status))
+
+    def serve(self):
+        """Until the worker closes the control socket: then everything below dies with pid 1."""
+        wake_in, wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_out, warn_on_full_buffer=False)
+        poller = select.poll()
+        poller.register(self.control.fileno(), select.POLLIN)
+        poller.register(wake_in, select.POLLIN)
+        while True:
+            for fd, _ in poller.poll():
+                if fd == wake_in:
+                    os.read(wake_in, 4096)
+                    self.reap()
+                    continue
+                data, fds = receive(self.control)
+                if not data:
+                    os._exit(0)
+                self.handle(json.loads(data), fds)
+
+    def handle(self, request, fds):
+        operation = request["op"]
+        ident = request["id"]
+        try:
+            run = {"spare": self.spare, "zygote": self.zygote, "command": self.command}[operation]
+            run(request, fds)
+        except OSError as error:
+            name = errno.errorcode.get(error.errno, str(error.errno))
+            self.say(event="failed", id=ident, errno=name, message=str(error))
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _closes(self, request, fds, body):
+        """Runs body in a forked child, which never returns into this loop. Returns its pid."""
+        pid = self.fork(request["id"])
+        if pid:
+            return pid
+        code = 1
+        try:
+            _reset_signals()
+            self.control.detach()  # its number is about to become the guest's socket
+            body(request, fds)
+            code = 0
+        except BaseException as error:  # noqa: a child must end here, whatever happened
+            try:
+                report = "%s: %s" % (type(error).__name__, error)
+                wire.write_all(3, wire.frame(wire.SETUP_FAILED, 0, report.encode()))
+            except OSError:
+                pass
+        finally:
+            os._exit(code)
+
+    def spare(self, request, fds):
+        """fds: the guest's socket, then one cgroup.procs per hierarchy."""
+        if not request["privateNetwork"]:
+            self._closes(request, fds, lambda r, f: self._spare_body(r, keep_only(f), -1))
+            return
+        network = self.take_network()
+        try:
+            pid = self._closes(request, fds + [network], self._networked_body)
+        except OSError:
+            self.free_networks.append(network)
+            raise
+        self.networks[pid] = network
+
+    def _networked_body(self, request, fds):
+        fds = keep_only(fds)
+        self._spare_body(request, fds[:-1], fds[-1])
+
+    def _spare_body(self, request, fds, network):
+        kernel.set_name(b"ol-handler")
+        sandbox.enclose(fds[1:], request["uid"], request, network)
+        self.filters["early"].install()
+        sock = socket.socket(fileno=fds[0])
+        handler.warm_up()
+        data, passed = receive(sock)
+        if not data:
+            return
+        reader = wire.Reader(fds[0], data)
+        kind, _, payload = reader.read()
+        if kind != wire.ASSIGN:
+            raise ValueError("the first frame is not an assignment")
+        code_mount, out, err = passed
+        kernel.move_mount(code_mount, b"/handler")
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        for fd in passed:
+            os.close(fd)
+        config, code = handler.split_assign(payload)
+        config["stdlib"] = self.stdlib
+        if config["processesMax"] != request["processesMax"]:
+            sandbox.set_limits(config["fileMaxBytes"], config["processesMax"])
+        sandbox.close_off(self.filters["late"])
+        handler.serve(sock, reader, config, code)
+
+    def zygote(self, request, fds):
+        """fds: the child's control socket, a log, then one cgroup.procs per hierarchy."""
+        ready_in, ready_out = os.pipe2(os.O_CLOEXEC)
+        mapped_in, mapped_out = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._zygote_child(request, fds + [ready_out, mapped_in])
+            self.children[pid] = request["id"]
+            os.close(ready_out)
+            ready_out = -1
+            if os.read(ready_in, 1) == b"1":
+                _write_id_maps(pid, request["uid"], self.taken_ids, request["ids"])
+                os.write(mapped_out, b"1")
+        finally:
+            for fd in (ready_in, ready_out, mapped_in, mapped_out):
+                if fd >= 0:
+                    os.close(fd)
+
+    def _zygote_child(self, request, fds):
+        try:
+            _reset_signals()
+            self.control.detach()
+            fds = keep_only(fds)
+            mapped_in, ready_out = fds.pop(), fds.pop()
+            self.control = socket.socket(fileno=fds[0])
+            self.children = {}
+            self.networks = {}
+            self.free_networks = []  # those descriptors stayed with the parent
+            self.taken_ids = self.taken_ids + [request["uid"]]
+            os.dup2(fds[1], 1)
+            os.dup2(fds[1], 2)
+            os.close(fds[1])
+            sandbox.join_cgroups(fds[2:])
+            network = kernel.CLONE_NEWNET if request["privateNetwork"] else 0
+            kernel.unshare(kernel.CLONE_NEWUSER | sandbox.NAMESPACES | network)
+            os.write(ready_out, b"1")
+            if os.read(mapped_in, 1) != b"1":
+                os._exit(1)
+            os.close(ready_out)
+            os.close(mapped_in)
+            enter_own_namespaces(self.control, request["scratchMaxBytes"])
+            self.own_pid_namespace = own_pid_namespace()
+            self._import(request)
+            self.serve()
+        except BaseException as error:  # noqa: a child must end here, whatever happened
+            try:
+                message = handler.describe(error)[-4000:]
+                self.say(event="failed", id="self", message=message)
+            except OSError:
+                pass
+        finally:
+            os._exit(1)
+
+    def _import(self, request):
+        """Third-party code runs from here on; nothing after this line is trusted."""
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        self.filters["zygote"].install()
+        sys.path[:] = self.stdlib + request["packages"]
+        sys.path_importer_cache.clear()
+        os.environ.update(request["env"])
+        start = time.perf_counter_ns()
+        for name in request["imports"]:
+            __import__(name)
+        spent = (time.perf_counter_ns() - start) // 1000
+        gc.collect()
+        gc.freeze()
+        self.say(event="ready", id="self", importUs=spent)
+
+    def command(self, request, fds):
+        """fds: a status socket, stdout, stderr, the mounts, then one cgroup.procs per hierarchy."""
+        self._closes(request, fds, lambda r, f: command.body(r, keep_only(f), self.filters))
+
+
+def become_root():
+    """Takes the first id of the user namespace and the parent's death as its own."""
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+
+
+def _mount_first_proc():
+    """A full /proc must be visible before a user namespace may mount its own.
+
+    It belongs to a pid namespace that ends at once, so it never shows a process of the host.
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            kernel.unshare(kernel.CLONE_NEWPID)
+            if os.fork() == 0:
+                kernel.mount(b"proc", b"/proc", b"proc", sandbox.PLAIN | kernel.MS_NOEXEC)
+                os._exit(0)
+            os._exit(os.WEXITSTATUS(os.wait()[1]))
+        finally:
+            os._exit(1)
+    if os.waitpid(pid, 0)[1] != 0:
+        raise OSError(errno.EPERM, "cannot mount /proc")
+
+
+def main(control_fd, programs):
+    """Entry of the root zygote: runs as root of the host inside the base, then gives that up."""
+    control = socket.socket(fileno=control_fd)
+    kernel.set_name(_PROCESS_NAME)
+    _mount_first_proc()
+    kernel.unshare(kernel.CLONE_NEWUSER | sandbox.NAMESPACES)
+    control.send(b'{"event": "unmapped", "id": "self"}')
+    if control.recv(16) != b"mapped":
+        os._exit(1)
+    enter_own_namespaces(control, 1 << 20)
+    kernel.remember_last_capability()
+    stdlib = [entry for entry in sys.path if entry]
+    filters = {name: kernel.Filter(program) for name, program in programs.items()}
+    zygote = Zygote(control, filters, stdlib)
+    handler.set_up()
+    handler.rehearse()
+    gc.collect()
+    gc.freeze()  # what is here now is never freed: children do not copy its pages to count it
+    zygote.say(event="ready", id="self", importUs=0)
+    zygote.serve()
+
+
+def enter_own_namespaces(control, scratch_bytes):
+    """Forks into a pid namespace that the user namespace owns; only the child returns.
+
+    With that ownership the child can mount its /proc and come back after each fork of its own. The
+    parent stays outside, holds nothing, and ends with the child.
+    """
+    become_root()
+    kernel.unshare(kernel.CLONE_NEWPID)
+    pid = os.fork()
+    if pid:
+        _wait_as_parent(control, pid)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    kernel.mount(b"proc", b"/proc", b"proc", sandbox.PLAIN | kernel.MS_NOEXEC)
+    sandbox.mount_scratch(0, scratch_bytes)
+
+
+def own_pid_namespace():
+    return os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _write_id_maps(pid, own, taken, ids):
+    """Root of the child's user namespace is an id of its own; the ids of handlers keep their numbers.
+
+    Ids that an ancestor took as its root are not mapped here, so they are left out.
+    """
+    extents = [(0, own, 1)]
+    start = 1
+    for hole in sorted(set(taken + [own])) + [ids]:
+        if hole > start:
+            extents.append((start, start, hole - start))
+        start = hole + 1
+    text = "\n".join("%d %d %d" % extent for extent in extents)
+    for name in ("gid_map", "uid_map"):
+        with open("/proc/%d/%s" % (pid, name), "w") as file:
+            file.write(text)
+
+
+def _wait_as_parent(control, pid):
+    """The process outside of the pid namespace: holds nothing, ends when the zygote ends."""
+    control.close()
+    os.closerange(3, 256)
+    kernel.set_name(b"ol-zygote-wait")
+    while True:
+        try:
+            status = os.waitpid(pid, 0)[1]
+            break
+        except InterruptedError:
+            continue
+    os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
