@@ -1,0 +1,5 @@
+/** A Dockerfile imported as text. */
+declare module "*/Dockerfile" {
+  const text: string;
+  export default text;
+}
