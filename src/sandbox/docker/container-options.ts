@@ -1,0 +1,147 @@
+/**
+ * What a sandbox is as a Docker container: the promises of DESIGN 4.4 in Docker's words. Pure, so
+ * that a test can hold each line against the threat model.
+ */
+
+import type { ContainerCreateOptions, HostConfig, MountSettings } from "dockerode";
+import { DOCKER_LABELS } from "../../base/docker-client.ts";
+import type { BaseBind } from "../../base/base.ts";
+import {
+  DOCKER_CPU_PERIOD_US,
+  DOCKER_FILES_MAX,
+  DOCKER_INODES_PER_MIB,
+} from "../../common/limits.ts";
+import type { SandboxLimits } from "../contract.ts";
+
+/** What every container of one pool has in common. */
+export interface ContainerSettings {
+  readonly image: string;
+  /** Host directories that belong to the root file system, for a base that is not copied. */
+  readonly baseBinds: readonly BaseBind[];
+  /** OCI runtime, or null for the daemon's default. */
+  readonly runtime: string | null;
+  /** Identifies cluster and worker in labels. */
+  readonly cluster: string;
+  readonly worker: string;
+}
+
+/** What is special to one container. */
+export interface ContainerSpec {
+  readonly role: "sandbox" | "installer";
+  /** Lambda name or another word for people. */
+  readonly subject: string;
+  /** Unprivileged user and group of everything inside. */
+  readonly uid: number;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly mounts: readonly HostMount[];
+  readonly limits: SandboxLimits;
+  readonly network: "host" | "none";
+  /** Whether `/host` is a tmpfs of its own; else one of `mounts` serves it. */
+  readonly scratch: boolean;
+  /** Whether Docker keeps the last part of what it prints. */
+  readonly keepOutput: boolean;
+}
+
+/** A file or directory of the host inside a container. */
+export interface HostMount {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+const MIB = 1024 * 1024;
+
+const KEEP_OUTPUT = { Type: "json-file", Config: { "max-size": "8m", "max-file": "1" } };
+
+/** Label with the worker's own directory, beside those of `DOCKER_LABELS`. */
+export const WORKER_LABEL = "openlambda.worker";
+
+/**
+ * @param settings what all containers share
+ * @param spec this one
+ * @returns the body of Docker's `POST /containers/create`
+ */
+export function containerOptions(
+  settings: ContainerSettings,
+  spec: ContainerSpec,
+): ContainerCreateOptions {
+  return {
+    Image: settings.image,
+    Entrypoint: [...spec.argv],
+    Cmd: [],
+    Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`),
+    User: `${spec.uid}:${spec.uid}`,
+    WorkingDir: "/host",
+    Hostname: "lambda",
+    // A lambda has nothing to save; a daemon that stops must not wait for it.
+    StopSignal: "SIGKILL",
+    AttachStdin: false,
+    AttachStdout: false,
+    AttachStderr: false,
+    Labels: {
+      [DOCKER_LABELS.cluster]: settings.cluster,
+      [DOCKER_LABELS.role]: spec.role,
+      [DOCKER_LABELS.lambda]: spec.subject,
+      [WORKER_LABEL]: settings.worker,
+    },
+    HostConfig: hostConfig(settings, spec),
+  };
+}
+
+/** Docker's `HostConfig` as this module uses it; the types of dockerode lack one field. */
+type HostOptions = HostConfig & { readonly CgroupnsMode: "private" };
+
+function hostConfig(settings: ContainerSettings, spec: ContainerSpec): HostOptions {
+  const { limits } = spec;
+  const baseMounts = settings.baseBinds.map((it) => ({ ...it, readOnly: true }));
+  return {
+    CapDrop: ["ALL"],
+    SecurityOpt: ["no-new-privileges:true"],
+    ReadonlyRootfs: true,
+    NetworkMode: spec.network,
+    IpcMode: "private",
+    CgroupnsMode: "private",
+    Memory: limits.memoryMaxBytes,
+    // Memory and swap together: no swap beside the memory.
+    MemorySwap: limits.memoryMaxBytes,
+    PidsLimit: limits.processesMax,
+    CpuPeriod: DOCKER_CPU_PERIOD_US,
+    CpuQuota: Math.round((limits.cpuPercent / 100) * DOCKER_CPU_PERIOD_US),
+    Ulimits: [
+      { Name: "core", Soft: 0, Hard: 0 },
+      { Name: "nofile", Soft: DOCKER_FILES_MAX, Hard: DOCKER_FILES_MAX },
+      { Name: "fsize", Soft: limits.scratchMaxBytes, Hard: limits.scratchMaxBytes },
+      { Name: "msgqueue", Soft: 0, Hard: 0 },
+    ],
+    ShmSize: limits.scratchMaxBytes,
+    Tmpfs: scratchMounts(spec),
+    Mounts: [...baseMounts, ...spec.mounts].map(bindMount),
+    // What a lambda prints goes into files of ours; Docker keeps nothing.
+    LogConfig: spec.keepOutput ? KEEP_OUTPUT : { Type: "none", Config: {} },
+    RestartPolicy: { Name: "no" },
+    ...(settings.runtime === null ? {} : { Runtime: settings.runtime }),
+  };
+}
+
+function scratchMounts({ limits, uid, scratch }: ContainerSpec): Record<string, string> {
+  const inodes = Math.max(1024, Math.floor(limits.scratchMaxBytes / MIB) * DOCKER_INODES_PER_MIB);
+  const options = [
+    "rw,nosuid,nodev",
+    `size=${limits.scratchMaxBytes}`,
+    `nr_inodes=${inodes}`,
+    `mode=700,uid=${uid},gid=${uid}`,
+  ].join(",");
+  return scratch ? { "/tmp": options, "/host": options } : { "/tmp": options };
+}
+
+function bindMount({ source, target, readOnly }: HostMount): MountSettings {
+  return {
+    Type: "bind",
+    Source: source,
+    Target: target,
+    ReadOnly: readOnly,
+    // A mount that is made or removed on the host later must not appear inside.
+    BindOptions: { Propagation: "rprivate" },
+  };
+}

@@ -1,0 +1,374 @@
+/**
+ * The Docker engine (DESIGN 6): each instance is a container of its own, with the same guest and the
+ * same protocol as in the SOCK engine. Where SOCK forks, this engine starts an interpreter, so it is
+ * for users who want Docker's tools or another OCI runtime around their lambdas, not for speed.
+ */
+
+import { createHash, randomBytes } from "node:crypto";
+import { chownSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type Docker from "dockerode";
+import { connectDocker, dockerError, dockerStatus } from "../../base/docker-client.ts";
+import { OlError } from "../../common/errors.ts";
+import {
+  DOCKER_CONNECT_TIMEOUT_MS,
+  DOCKER_CREATES_PARALLEL_MAX,
+  OUTPUT_MAX_BYTES,
+  OUTPUT_WATCH_INTERVAL_MS,
+} from "../../common/limits.ts";
+import type { GuestConnection } from "../../guest/guest-connection.ts";
+import { connectingProgram } from "../../guest/sources.ts";
+import { FrameType, encodeAssign, encodeFrame } from "../../guest/wire.ts";
+import type { Sandbox, SandboxPool, SandboxSpec } from "../contract.ts";
+import { type InstanceLogs, InstanceLogStore } from "../instance-logs.ts";
+import { runCommand } from "./command-runner.ts";
+import type { SandboxCommand, SandboxCommandResult } from "../command.ts";
+import { type ContainerSettings, containerOptions } from "./container-options.ts";
+import { removeContainer, removeWorkerContainers } from "./containers.ts";
+import { Gate } from "./gate.ts";
+import { GuestListener } from "./guest-listener.ts";
+import { ensureSandboxImage } from "./image.ts";
+import { DockerSandbox, outputIsOver } from "./sandbox.ts";
+import { UidRange } from "./uids.ts";
+
+/** What the engine needs to know. */
+export interface DockerPoolOptions {
+  /** The daemon's unix socket. */
+  readonly socket: string;
+  /** Value of the cluster label; see `listClusterContainers`. */
+  readonly cluster: string;
+  /** Absolute `<cluster>/workers/worker-<N>`; also the value of the worker label. */
+  readonly workerDir: string;
+  /** Of the worker; tells its user ids from those of other workers. */
+  readonly port: number;
+  /** The cluster's base dir. */
+  readonly basePath: string;
+  readonly packagesDir: string;
+  /** Image for sandboxes, or null for one that is imported from the base. */
+  readonly baseImage: string | null;
+  /** OCI runtime, or null for the daemon's default. */
+  readonly runtime: string | null;
+  /** `import_cache_size`: must be 0, containers cannot be forked. */
+  readonly importCacheBytes: number;
+}
+
+/** Where the guest finds the worker's socket. */
+const GUEST_SOCKET = "/run/openlambda.sock";
+
+/** What comes before the guest: its output goes to the files that the worker provides. */
+const OPEN_OUTPUT = `
+import os as _os
+for _fd, _name in ((1, "/host/stdout"), (2, "/host/stderr")):
+    _file = _os.open(_name, _os.O_WRONLY | _os.O_APPEND)
+    _os.dup2(_file, _fd)
+    _os.close(_file)
+`;
+
+const PROGRAM = OPEN_OUTPUT + connectingProgram(GUEST_SOCKET);
+
+/** Environment of the interpreter; the lambda's own comes with ASSIGN. */
+const GUEST_ENV = { LC_ALL: "C.UTF-8", PYTHONDONTWRITEBYTECODE: "1" };
+
+/** Creates containers. */
+export class DockerPool implements SandboxPool {
+  readonly #docker: Docker;
+  readonly #options: DockerPoolOptions;
+  readonly #settings: ContainerSettings;
+  readonly #python: string;
+  readonly #socketDir: string;
+  readonly #logs: InstanceLogStore;
+  readonly #uids: UidRange;
+  readonly #gate = new Gate(DOCKER_CREATES_PARALLEL_MAX);
+  readonly #sandboxes = new Set<DockerSandbox>();
+  /** Containers that could not be removed while the daemon was away. */
+  readonly #litter = new Set<string>();
+  readonly #watchdog: ReturnType<typeof setInterval>;
+  #closed = false;
+
+  private constructor(
+    docker: Docker,
+    options: DockerPoolOptions,
+    settings: ContainerSettings,
+    python: string,
+  ) {
+    this.#docker = docker;
+    this.#options = options;
+    this.#settings = settings;
+    this.#python = python;
+    this.#socketDir = socketDirOf(options.workerDir);
+    this.#logs = new InstanceLogStore(options.workerDir, () => {});
+    this.#uids = new UidRange(options.port);
+    this.#watchdog = setInterval(() => this.#watchOutput(), OUTPUT_WATCH_INTERVAL_MS);
+    this.#watchdog.unref();
+  }
+
+  /**
+   * Connects, removes what a dead worker of the same directory left, and makes sure of the image.
+   * @throws {OlError} config_invalid, docker_unavailable, engine_unavailable, base_invalid
+   */
+  static async open(options: DockerPoolOptions): Promise<DockerPool> {
+    if (options.importCacheBytes > 0) {
+      throw new OlError(
+        "config_invalid",
+        `Cannot use import_cache_size ${options.importCacheBytes / 1024} with "sandbox": "docker": ` +
+          'containers cannot be forked, wanted 0 (or "sandbox": "sock")',
+        { op: "docker.open" },
+      );
+    }
+    const docker = await connectDocker(options.socket);
+    await removeWorkerContainers(docker, options.socket, options.workerDir);
+    const { image, binds, python } = await ensureSandboxImage(
+      docker,
+      options.socket,
+      options.baseImage,
+      options.basePath,
+    );
+    const socketDir = socketDirOf(options.workerDir);
+    rmSync(socketDir, { recursive: true, force: true });
+    mkdirSync(socketDir, { mode: 0o700 });
+    const settings: ContainerSettings = {
+      image,
+      baseBinds: binds,
+      runtime: options.runtime,
+      cluster: options.cluster,
+      worker: options.workerDir,
+    };
+    return new DockerPool(docker, options, settings, python);
+  }
+
+  /** The interpreter inside: a path, or a name where the image is not ours. */
+  get python(): string {
+    return this.#python;
+  }
+
+  get live(): number {
+    return this.#sandboxes.size;
+  }
+
+  create(spec: SandboxSpec): Promise<Sandbox> {
+    return this.#gate.run(async () => {
+      if (this.#closed) throw new OlError("engine_unavailable", "The sandbox engine is closed");
+      await this.#removeLitter();
+      return this.#create(spec);
+    });
+  }
+
+  /**
+   * Runs a program in a container of its own, with the host's network; a `CommandRunner`.
+   * @throws {OlError} docker_unavailable, engine_unavailable, pool_exhausted
+   */
+  async run(spec: SandboxCommand): Promise<SandboxCommandResult> {
+    if (this.#closed) throw new OlError("engine_unavailable", "The sandbox engine is closed");
+    const uid = this.#uids.take();
+    try {
+      return await runCommand(spec, {
+        docker: this.#docker,
+        socket: this.#options.socket,
+        settings: this.#settings,
+        uid,
+        parentDir: this.#socketDir,
+        remove: (id) => this.#remove(id),
+      });
+    } finally {
+      this.#uids.give(uid);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#watchdog);
+    await Promise.all([...this.#sandboxes].map((it) => it.destroy()));
+    await this.#removeLitter();
+    rmSync(this.#socketDir, { recursive: true, force: true });
+  }
+
+  async #create(spec: SandboxSpec): Promise<Sandbox> {
+    const id = Bun.randomUUIDv7();
+    let sandbox: DockerSandbox | null = null;
+    const uid = this.#uids.take();
+    const undo: (() => void | Promise<void>)[] = [() => this.#uids.give(uid)];
+    undo.push(() => {
+      if (sandbox !== null) this.#sandboxes.delete(sandbox);
+    });
+    const cleanUp = async (): Promise<void> => {
+      for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+    };
+    let early: OlError | null | undefined;
+    try {
+      const logs = this.#openLogs(spec, id, uid, undo);
+      const listener = new GuestListener(
+        join(this.#socketDir, `${randomBytes(9).toString("hex")}.sock`),
+        uid,
+        {
+          onReady: (ready) => sandbox?.onReady(ready),
+          onEnd: (error) => {
+            if (sandbox === null) early = error;
+            else sandbox.onEnd(error);
+          },
+        },
+      );
+      undo.push(() => listener.close());
+      const container = await this.#createContainer(spec, uid, logs, listener.path);
+      undo.push(() => this.#remove(container.id));
+      const connection = await this.#start(container, listener);
+      connection.send(encodeFrame(FrameType.ASSIGN, 0, assignOf(spec)));
+      sandbox = new DockerSandbox({
+        id,
+        container,
+        daemonSocket: this.#options.socket,
+        connection,
+        logs,
+        limits: spec.limits,
+        cleanUp,
+      });
+      this.#adopt(sandbox, container);
+      if (early !== undefined) sandbox.onEnd(early);
+      return sandbox;
+    } catch (cause) {
+      await cleanUp();
+      throw this.#asCreateError(cause);
+    }
+  }
+
+  /** Output files that the lambda's user may append to. */
+  #openLogs(
+    spec: SandboxSpec,
+    id: string,
+    uid: number,
+    undo: (() => void | Promise<void>)[],
+  ): InstanceLogs {
+    const logs = this.#logs.open(spec.lambdaName, id);
+    undo.push(() => this.#logs.close(logs, OUTPUT_MAX_BYTES));
+    for (const name of ["stdout", "stderr"]) chownSync(join(logs.dir, name), uid, uid);
+    return logs;
+  }
+
+  async #createContainer(
+    spec: SandboxSpec,
+    uid: number,
+    logs: InstanceLogs,
+    guestSocket: string,
+  ): Promise<Docker.Container> {
+    const writable = (name: string) => ({
+      source: join(logs.dir, name),
+      target: `/host/${name}`,
+      readOnly: false,
+    });
+    return this.#docker.createContainer(
+      containerOptions(this.#settings, {
+        role: "sandbox",
+        subject: spec.lambdaName,
+        uid,
+        argv: [this.#python, "-I", "-S", "-B", "-c", PROGRAM],
+        env: GUEST_ENV,
+        mounts: [
+          readOnly(spec.codeDir, "/handler"),
+          readOnly(this.#options.packagesDir, "/packages"),
+          readOnly(guestSocket, GUEST_SOCKET),
+          writable("stdout"),
+          writable("stderr"),
+        ],
+        limits: spec.limits,
+        network: spec.network,
+        scratch: true,
+        keepOutput: false,
+      }),
+    );
+  }
+
+  /** Starts it and waits until its guest is there, it ends, or it takes too long. */
+  async #start(container: Docker.Container, listener: GuestListener): Promise<GuestConnection> {
+    await container.start();
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), DOCKER_CONNECT_TIMEOUT_MS);
+    const ended = container.wait({ abortSignal: abort.signal }).then(
+      async (answer: unknown) => {
+        const status = (answer as { StatusCode?: unknown }).StatusCode;
+        throw createError(
+          `its interpreter ended with status ${String(status)} before it was ready`,
+        );
+      },
+      (cause: unknown) => {
+        throw abort.signal.aborted
+          ? createError(`its guest did not connect within ${DOCKER_CONNECT_TIMEOUT_MS} ms`)
+          : cause;
+      },
+    );
+    try {
+      return await Promise.race([listener.connected, ended]);
+    } finally {
+      clearTimeout(timer);
+      ended.catch(() => undefined);
+      abort.abort();
+    }
+  }
+
+  /** Counts it as living and learns its process id, which no call needs. */
+  #adopt(sandbox: DockerSandbox, container: Docker.Container): void {
+    this.#sandboxes.add(sandbox);
+    void container.inspect().then(
+      ({ State }) => sandbox.watchUsage(State.Pid),
+      () => undefined,
+    );
+  }
+
+  /** Removes a container, now or when the daemon is back. */
+  async #remove(id: string): Promise<void> {
+    try {
+      await removeContainer(this.#docker, this.#options.socket, id);
+      this.#litter.delete(id);
+    } catch {
+      this.#litter.add(id);
+    }
+  }
+
+  async #removeLitter(): Promise<void> {
+    if (this.#litter.size > 0) await Promise.all([...this.#litter].map((id) => this.#remove(id)));
+  }
+
+  #watchOutput(): void {
+    for (const sandbox of this.#sandboxes) {
+      if (!outputIsOver(sandbox)) continue;
+      const words = `The lambda wrote more than ${OUTPUT_MAX_BYTES} bytes of output and was ended`;
+      void sandbox.end(new OlError("sandbox_output_limit", words));
+    }
+  }
+
+  #asCreateError(cause: unknown): OlError {
+    const status = dockerStatus(cause);
+    if (status !== undefined && status < 500) {
+      const words = cause instanceof Error ? cause.message : String(cause);
+      return createError(`Docker says ${words}`, cause);
+    }
+    return dockerError(cause, this.#options.socket, "create a container");
+  }
+}
+
+/**
+ * Short, because a unix socket's path is; found again by the next worker of the same directory. Only
+ * root can enter it.
+ */
+function socketDirOf(workerDir: string): string {
+  const name = createHash("sha256").update(workerDir).digest("hex").slice(0, 16);
+  return join(existsSync("/run") ? "/run" : tmpdir(), `openlambda-${name}`);
+}
+
+const readOnly = (source: string, target: string) => ({ source, target, readOnly: true });
+
+function assignOf(spec: SandboxSpec): Uint8Array {
+  const config = {
+    env: spec.env,
+    packages: spec.packages.map((it) => `/packages/${it.dir}`),
+    outputMaxBytes: OUTPUT_MAX_BYTES,
+    concurrency: spec.concurrency,
+  };
+  return encodeAssign(config, new Uint8Array(0));
+}
+
+function createError(state: string, cause?: unknown): OlError {
+  return new OlError("sandbox_create", `Cannot create a container for the lambda: ${state}`, {
+    op: "docker.create",
+    ...(cause === undefined ? {} : { cause }),
+  });
+}

@@ -1,0 +1,121 @@
+/**
+ * What of the machine's memory is promised to sandboxes. A sandbox that may run is counted with its
+ * limit, because it may take that at any moment; a paused one with what it really holds, because
+ * it cannot grow. So running code never overcommits the machine.
+ */
+
+import { assert } from "../common/assert.ts";
+
+/** Somebody who waits for memory. */
+interface Waiter {
+  readonly bytes: number;
+  readonly resolve: (granted: boolean) => void;
+}
+
+/** Counts bytes; takes no memory itself. */
+export class MemoryPool {
+  readonly #totalBytes: number;
+  readonly #reclaim: (missingBytes: number) => boolean;
+  readonly #waiting = new Set<Waiter>();
+  #reservedBytes = 0;
+  #waitingBytes = 0;
+  #isGranting = false;
+
+  /**
+   * @param totalBytes what may be promised
+   * @param reclaim asked to free that much by pausing or evicting idle sandboxes; true where it
+   *   freed anything, now or soon (it then calls `release`)
+   */
+  constructor(totalBytes: number, reclaim: (missingBytes: number) => boolean) {
+    this.#totalBytes = totalBytes;
+    this.#reclaim = reclaim;
+  }
+
+  /** Bytes that are promised now. */
+  get reservedBytes(): number {
+    return this.#reservedBytes;
+  }
+
+  /** Bytes that may be promised in all. */
+  get totalBytes(): number {
+    return this.#totalBytes;
+  }
+
+  /**
+   * @param bytes to promise
+   * @returns whether they were free, perhaps after pausing idle sandboxes
+   */
+  tryReserve(bytes: number): boolean {
+    if (this.#waiting.size > 0) return false;
+    return this.#take(bytes);
+  }
+
+  /**
+   * Waits in turn for memory.
+   * @param bytes to promise
+   * @param timeoutMs bound of the wait
+   * @returns whether they were granted
+   */
+  async reserve(bytes: number, timeoutMs: number): Promise<boolean> {
+    if (bytes > this.#totalBytes) return false;
+    if (this.tryReserve(bytes)) return true;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const waiter: Waiter = { bytes, resolve };
+    this.#waiting.add(waiter);
+    this.#waitingBytes += bytes;
+    this.retry();
+    const timer = setTimeout(() => {
+      this.#leave(waiter);
+      resolve(false);
+      // Who waited behind a large wish may have a small one.
+      this.retry();
+    }, timeoutMs);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * @param bytes that are free again
+   */
+  release(bytes: number): void {
+    this.#reservedBytes -= bytes;
+    assert(this.#reservedBytes >= 0, "more memory was released than reserved");
+    this.retry();
+  }
+
+  /** Grants what waits and is possible now; to be called too when there is more to reclaim. */
+  retry(): void {
+    // Making room releases memory: who is being served then must not be served twice.
+    if (this.#isGranting) return;
+    this.#isGranting = true;
+    try {
+      for (const waiter of this.#waiting) {
+        if (!this.#take(waiter.bytes)) return;
+        this.#leave(waiter);
+        waiter.resolve(true);
+      }
+    } finally {
+      this.#isGranting = false;
+    }
+  }
+
+  #leave(waiter: Waiter): void {
+    if (this.#waiting.delete(waiter)) this.#waitingBytes -= waiter.bytes;
+  }
+
+  #take(bytes: number): boolean {
+    for (;;) {
+      const missing = this.#reservedBytes + bytes - this.#totalBytes;
+      if (missing <= 0) break;
+      const before = this.#reservedBytes;
+      // For all who wait at once: one after the other would take as many times as long.
+      const wanted = Math.max(missing, this.#reservedBytes + this.#waitingBytes - this.#totalBytes);
+      if (!this.#reclaim(wanted) || this.#reservedBytes >= before) return false;
+    }
+    this.#reservedBytes += bytes;
+    return true;
+  }
+}
