@@ -1,0 +1,130 @@
+import { describe, expect, test } from "bun:test";
+import * as fc from "fast-check";
+import { OlError } from "../../../src/common/errors.ts";
+import { REQUIREMENTS_MAX_COUNT } from "../../../src/common/limits.ts";
+import { normalizeName, parseRequirements } from "../../../src/packages/requirements.ts";
+
+const lines = (text: string) => parseRequirements(text, "packages.txt").map((r) => r.line);
+const failure = (text: string, file: "packages.txt" | "requirements.txt" = "packages.txt") => {
+  try {
+    parseRequirements(text, file);
+  } catch (error) {
+    expect(error).toBeInstanceOf(OlError);
+    expect((error as OlError).code).toBe("package_install");
+    return (error as OlError).message;
+  }
+  throw new Error(`${JSON.stringify(text)} was taken`);
+};
+
+describe("parseRequirements() takes", () => {
+  test("the original's import:install form and plain requirements", () => {
+    expect(parseRequirements("PIL:pillow==10.4.0\nrequests>=2.31\n", "packages.txt")).toEqual([
+      { line: "pillow==10.4.0", name: "pillow", module: "PIL" },
+      { line: "requests>=2.31", name: "requests", module: null },
+    ]);
+  });
+
+  test("comments, blank lines, a byte order mark and all line ends", () => {
+    const text = "\uFEFF# head\r\n\r\n  numpy # the array\rpandas\n\t\n#end";
+    expect(lines(text)).toEqual(["numpy", "pandas"]);
+  });
+
+  test.each([
+    ["requests[socks, security] >= 2.8.1 , == 2.8.*", "requests[socks,security]>=2.8.1,==2.8.*"],
+    ["name (>=1,<2)", "name>=1,<2"],
+    ["torch==2.4.0+cpu", "torch==2.4.0+cpu"],
+    ["x===1.0", "x===1.0"],
+    [
+      "a~=1.1 ; python_version < '3.12' and extra == \"b\"",
+      "a~=1.1 ; python_version < '3.12' and extra == \"b\"",
+    ],
+    ["matplotlib.pyplot:matplotlib", "matplotlib"],
+    ["zope.interface", "zope.interface"],
+    ["v!=1!2.0rc1", "v!=1!2.0rc1"],
+    ["n<=1,", "n<=1"],
+  ])("%p", (given, expected) => {
+    expect(lines(given)).toEqual([expected]);
+  });
+
+  test("a dotted module before the colon", () => {
+    expect(parseRequirements("google.protobuf : protobuf", "packages.txt")[0]?.module).toBe(
+      "google.protobuf",
+    );
+  });
+});
+
+describe("parseRequirements() refuses", () => {
+  test.each([
+    ["-e .", "options"],
+    ["--index-url https://example.test/simple", "options"],
+    ["-r other.txt", "options"],
+    ["-c constraints.txt", "options"],
+    ["requests==2.31.0 --hash=sha256:00", "hashes"],
+    ["requests --install-option=x", "options"],
+    ["https://example.test/x.whl", "URLs"],
+    ["git+https://example.test/x.git", "URLs"],
+    ["name @ https://example.test/x.whl", "URLs"],
+    ["name@file:///etc/passwd", "URLs"],
+    ["x:name @ https://example.test/x.whl", "URLs"],
+    ["./local", "paths"],
+    ["/etc/passwd", "paths"],
+    ["..", "paths"],
+    ["~/x", "paths"],
+    ["dir/sub", "paths"],
+    ["x.whl", "paths"],
+    ["name-1.0.tar.gz", "paths"],
+    ["C:\\dir\\x", "paths"],
+    ["x: /etc", "paths"],
+    ["$(touch x)", "expected a requirement"],
+    ["${HOME}", "expected a requirement"],
+    ["a; rm -rf x", "options"],
+    ["a; import os", "marker"],
+    ["a;", "marker"],
+    ["a && b", "expected a requirement"],
+    ["a | b", "expected a requirement"],
+    ["a `id`", "expected a requirement"],
+    ["a b", "expected a requirement"],
+    ["a=1", "expected a requirement"],
+    ["a==1 \\", "paths"],
+    ["a==", "expected a requirement"],
+    ["1x:y z", "expected a requirement"],
+    ["x..y:z", "module"],
+    ["\0", "expected a requirement"],
+    ["naïve", "expected a requirement"],
+  ])("%p, and says why", (line, word) => {
+    const message = failure(`ok\n${line}`);
+    expect(message).toContain(word);
+    expect(message).toContain("line 2 of packages.txt");
+  });
+
+  test("import:install in requirements.txt, where pip would not know it", () => {
+    expect(failure("PIL:pillow", "requirements.txt")).toContain("requirements.txt");
+  });
+
+  test("more requirements than the limit", () => {
+    expect(failure("a\n".repeat(REQUIREMENTS_MAX_COUNT + 1))).toContain(
+      `${REQUIREMENTS_MAX_COUNT}`,
+    );
+  });
+});
+
+test("parseRequirements() passes nothing that pip would not take for a named requirement", () => {
+  const character = fc.constantFrom(..."ab1-_.[]()<>=!~;:,@/\\ #$`'\"&|{}%\n\r\t\0é*+".split(""));
+  fc.assert(
+    fc.property(fc.string({ unit: character, maxLength: 40 }), (text) => {
+      let parsed;
+      try {
+        parsed = parseRequirements(text, "packages.txt");
+      } catch (error) {
+        expect(error).toBeInstanceOf(OlError);
+        return;
+      }
+      for (const { line, name } of parsed) {
+        expect(line).toMatch(/^[A-Za-z0-9][^\n\r\0$`&|\\#@/{}%]*$/);
+        expect(line.split(";")[0]).not.toMatch(/\s--?\w|:/);
+        expect(name).toBe(normalizeName(name));
+      }
+    }),
+    { numRuns: 3000 },
+  );
+});
