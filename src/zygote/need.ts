@@ -1,0 +1,84 @@
+/**
+ * What a lambda can use, as sets of units. A unit is a module together with the exact distributions that
+ * importing it may load, so equal keys mean equal imports: numpy 1.26 and 2.1 are different units, and so is
+ * requests beside an optional dependency that it would pick up.
+ */
+
+import type { ImportUnit, InstalledPackages } from "../packages/contract.ts";
+import type { PackageDir } from "../sandbox/contract.ts";
+
+/** A unit with its identity. */
+export interface Unit extends ImportUnit {
+  readonly key: string;
+}
+
+/** Units by key. */
+export type UnitSet = ReadonlyMap<string, Unit>;
+
+/** One lambda's packages as the import cache sees them. */
+export interface Need {
+  /** Identity of what is declared. */
+  readonly key: string;
+  /** Every unit that a zygote for this lambda may hold. */
+  readonly all: UnitSet;
+  /** Those that the lambda named. */
+  readonly declared: UnitSet;
+  readonly packages: ReadonlyMap<string, PackageDir>;
+}
+
+/**
+ * @param units any
+ * @returns one text for the set, whatever the order
+ */
+export function setKey(units: Iterable<Unit>): string {
+  return [...units]
+    .map(({ key }) => key)
+    .toSorted()
+    .join("\n");
+}
+
+/**
+ * @param installed what the install cache gave for a lambda version
+ * @returns it as sets
+ */
+export function needOf(installed: InstalledPackages): Need {
+  const all = new Map<string, Unit>();
+  const declared = new Map<string, Unit>();
+  for (const unit of installed.units) {
+    const key = `${unit.module} ${unit.dirs.join(" ")}`;
+    const withKey = { ...unit, key };
+    all.set(key, withKey);
+    if (unit.declared) declared.set(key, withKey);
+  }
+  return {
+    key: setKey(declared.values()),
+    all,
+    declared,
+    packages: new Map(installed.dirs.map((one) => [one.dir, one])),
+  };
+}
+
+/**
+ * @param part a set
+ * @param whole another
+ * @returns whether every unit of `part` is in `whole`
+ */
+export function isSubset(part: UnitSet, whole: ReadonlyMap<string, unknown>): boolean {
+  if (part.size > whole.size) return false;
+  for (const key of part.keys()) if (!whole.has(key)) return false;
+  return true;
+}
+
+/**
+ * @param units what is to be imported
+ * @param need a lambda that has them all
+ * @returns them and every unit that comes with their distributions in any lambda that has them
+ */
+export function impliedUnits(units: UnitSet, need: Need): UnitSet {
+  const dirs = new Set([...units.values()].flatMap((unit) => unit.dirs));
+  const implied = new Map(units);
+  for (const [key, unit] of need.all) {
+    if (unit.standard && unit.dirs.every((dir) => dirs.has(dir))) implied.set(key, unit);
+  }
+  return implied;
+}
