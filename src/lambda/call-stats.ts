@@ -1,0 +1,71 @@
+/** Counters and latencies of calls, for `/stats` and `/metrics`. */
+
+import { LatencyHistogram } from "../common/histogram.ts";
+import type { RunOutcome, StageStats, StartKind, WorkerStats } from "./contract.ts";
+
+const STAGES = ["total", "queue", "sandbox", "import", "handler"] as const;
+
+/** Counts what happened to calls since the worker started. */
+export class CallStats {
+  readonly #byStart: Record<StartKind, number> = { warm: 0, unpaused: 0, zygote: 0, fresh: 0 };
+  readonly #byError = new Map<string, number>();
+  readonly #stages = new Map(STAGES.map((stage) => [stage, new LatencyHistogram()]));
+  #total = 0;
+  #inFlight = 0;
+
+  /** Calls that came in and are not over. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** A call came in. */
+  begin(): void {
+    this.#inFlight += 1;
+  }
+
+  /**
+   * A call is over.
+   * @param outcome how it went
+   * @param totalUs what it took
+   */
+  end(outcome: RunOutcome, totalUs: number): void {
+    this.#inFlight -= 1;
+    this.#total += 1;
+    if (outcome.error !== null) {
+      const { code } = outcome.error;
+      this.#byError.set(code, (this.#byError.get(code) ?? 0) + 1);
+    }
+    if (outcome.start === null) return;
+    this.#byStart[outcome.start] += 1;
+    const { queueUs, sandboxUs, importUs, handlerUs } = outcome.timing;
+    this.#record("total", totalUs);
+    this.#record("queue", queueUs);
+    this.#record("handler", handlerUs);
+    if (outcome.start === "warm") return;
+    this.#record("sandbox", sandboxUs);
+    if (outcome.start !== "unpaused") this.#record("import", importUs);
+  }
+
+  /** @returns calls as in `WorkerStats.calls`, but for the queue */
+  calls(): Omit<WorkerStats["calls"], "queued"> {
+    return {
+      total: this.#total,
+      inFlight: this.#inFlight,
+      byStart: { ...this.#byStart },
+      byError: Object.fromEntries(this.#byError),
+    };
+  }
+
+  /** @returns latencies as in `WorkerStats.stages` */
+  stages(): WorkerStats["stages"] {
+    const entries = STAGES.map((stage): [string, StageStats] => {
+      const histogram = this.#stages.get(stage);
+      return [stage, histogram?.summary() ?? { count: 0, p50: 0, p90: 0, p99: 0 }];
+    });
+    return Object.fromEntries(entries) as WorkerStats["stages"];
+  }
+
+  #record(stage: (typeof STAGES)[number], us: number): void {
+    this.#stages.get(stage)?.record(us);
+  }
+}

@@ -1,0 +1,101 @@
+/** What the server asks of the lambda layer; the server knows nothing below this. */
+
+import type { OlError } from "../common/errors.ts";
+
+/** How a call got its sandbox, as told in `x-ol-start`. */
+export type StartKind = "warm" | "unpaused" | "zygote" | "fresh";
+
+/** Where a call's time went, in microseconds. */
+export interface CallTiming {
+  /** Waiting for a free instance or for memory. */
+  queueUs: number;
+  /** Creating or unpausing the sandbox. */
+  sandboxUs: number;
+  /** Loading the lambda and its imports (guest's word). */
+  importUs: number;
+  /** Inside the handler (guest's word). */
+  handlerUs: number;
+}
+
+/** One HTTP call of a lambda. */
+export interface RunRequest {
+  readonly name: string;
+  /** The event as JSON text, untouched; empty means `null`. */
+  readonly body: Uint8Array;
+  readonly requestId: string;
+  /** Aborts when the client hangs up: gives up the place in the queue. */
+  readonly signal: AbortSignal;
+}
+
+/** How it went; never thrown, so that timing and start are there for failures too. */
+export interface RunOutcome {
+  /** Null where no sandbox was reached. */
+  readonly start: StartKind | null;
+  readonly timing: CallTiming;
+  /** The handler's return value as JSON text; null where `error` is set. */
+  readonly body: Uint8Array | null;
+  readonly error: OlError | null;
+}
+
+/** Latency of one stage in microseconds. */
+export interface StageStats {
+  readonly count: number;
+  readonly p50: number;
+  readonly p90: number;
+  readonly p99: number;
+}
+
+/** One entry of the import cache, for `/stats` and `ol status`. */
+export interface ZygoteStats {
+  readonly id: string;
+  readonly parent: string | null;
+  readonly packages: readonly string[];
+  readonly hits: number;
+  readonly memoryBytes: number;
+  readonly importUs: number;
+  readonly children: number;
+  readonly liveSandboxes: number;
+}
+
+/** The figures behind `/stats` and `/metrics`. */
+export interface WorkerStats {
+  readonly uptimeMs: number;
+  readonly calls: {
+    readonly total: number;
+    readonly inFlight: number;
+    readonly queued: number;
+    /** Finished calls by `x-ol-start`. */
+    readonly byStart: Readonly<Record<StartKind, number>>;
+    /** Failed calls by error code. */
+    readonly byError: Readonly<Record<string, number>>;
+  };
+  readonly stages: Readonly<
+    Record<"total" | "queue" | "sandbox" | "import" | "handler", StageStats>
+  >;
+  readonly caches: {
+    readonly handler: {
+      readonly hits: number;
+      readonly misses: number;
+      readonly evictions: number;
+    };
+    readonly import: { readonly hits: number; readonly misses: number; readonly evictions: number };
+    readonly install: { readonly hits: number; readonly misses: number; readonly failures: number };
+  };
+  readonly sandboxes: { readonly live: number; readonly paused: number; readonly busy: number };
+  readonly memory: {
+    readonly poolBytes: number;
+    readonly reservedBytes: number;
+    readonly workerRssBytes: number;
+  };
+  readonly lambdas: number;
+  readonly zygotes: readonly ZygoteStats[];
+}
+
+/** The lambda layer. */
+export interface LambdaService {
+  /** Runs a lambda; resolves for failures too. */
+  run(request: RunRequest): Promise<RunOutcome>;
+  stats(): WorkerStats;
+  /** True once the worker stops taking calls: the server answers 503. */
+  readonly draining: boolean;
+}

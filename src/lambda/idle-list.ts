@@ -1,0 +1,126 @@
+/**
+ * The handler cache: idle instances of all lambdas, least recently used first. They are paused after
+ * a short while, and evicted when their memory exceeds `handler_cache_size` or others need it.
+ */
+
+import type { Clock } from "../common/clock.ts";
+import { IDLE_PAUSE_AFTER_MS, IDLE_SWEEP_INTERVAL_MS } from "../common/limits.ts";
+import type { Instance } from "./instance.ts";
+
+/** Idle instances in the order of their last use. */
+export class IdleList {
+  readonly #maxBytes: number;
+  readonly #clock: Clock;
+  readonly #onError: (error: unknown) => void;
+  readonly #onAdded: () => void;
+  readonly #idle = new Set<Instance>();
+  readonly #timer: ReturnType<typeof setInterval>;
+  /** Evicted, and not gone yet: what they hold will be free without any more being evicted. */
+  readonly #leaving = new Set<Instance>();
+  #pausedBytes = 0;
+  #evictions = 0;
+
+  /**
+   * @param maxBytes `handler_cache_size`; 0 keeps nothing
+   * @param clock for the time since the last use
+   * @param onError told where pausing fails in the background
+   * @param onAdded told of each instance that became idle: somebody may wait for its memory
+   */
+  constructor(
+    maxBytes: number,
+    clock: Clock,
+    onError: (error: unknown) => void,
+    onAdded: () => void,
+  ) {
+    this.#maxBytes = maxBytes;
+    this.#clock = clock;
+    this.#onError = onError;
+    this.#onAdded = onAdded;
+    this.#timer = setInterval(() => {
+      this.sweep();
+    }, IDLE_SWEEP_INTERVAL_MS);
+    this.#timer.unref();
+  }
+
+  /** Instances removed to make room, so far. */
+  get evictions(): number {
+    return this.#evictions;
+  }
+
+  /** Whether idle instances are kept at all. */
+  get isOn(): boolean {
+    return this.#maxBytes > 0;
+  }
+
+  /** An instance has nothing to do. @param instance alive, not in the list */
+  add(instance: Instance): void {
+    instance.idleSinceUs = this.#clock.nowUs();
+    this.#idle.add(instance);
+    this.#onAdded();
+  }
+
+  /** An instance is taken into use, or is gone. @returns whether it was in the list */
+  take(instance: Instance): boolean {
+    if (!this.#idle.delete(instance)) return false;
+    if (instance.isPaused) this.#pausedBytes -= instance.reservedBytes;
+    return true;
+  }
+
+  /** Pauses what was idle for long enough, then evicts down to the size of the cache. */
+  sweep(): void {
+    const before = this.#clock.nowUs() - IDLE_PAUSE_AFTER_MS * 1000;
+    for (const instance of this.#idle) {
+      if (instance.idleSinceUs > before) break;
+      this.#pause(instance);
+    }
+    for (const instance of this.#idle) {
+      if (this.#pausedBytes <= this.#maxBytes) return;
+      this.#evict(instance);
+    }
+  }
+
+  /**
+   * Frees memory of the pool: first by pausing, then by evicting, the least recently used first.
+   * @param missingBytes how much is wanted
+   * @returns whether anything was freed at once
+   */
+  reclaim(missingBytes: number): boolean {
+    let freed = 0;
+    for (const { reservedBytes } of this.#leaving) freed += reservedBytes;
+    for (const instance of this.#idle) {
+      if (freed >= missingBytes) return true;
+      freed += this.#pause(instance);
+    }
+    for (const instance of this.#idle) {
+      if (freed >= missingBytes) break;
+      freed += instance.reservedBytes;
+      this.#evict(instance);
+    }
+    return freed > 0;
+  }
+
+  /** Stops the timer. */
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #pause(instance: Instance): number {
+    if (instance.isPaused) return 0;
+    try {
+      const freed = instance.pause();
+      if (instance.isPaused) this.#pausedBytes += instance.reservedBytes;
+      return freed;
+    } catch (error) {
+      this.#onError(error);
+      this.#evict(instance);
+      return 0;
+    }
+  }
+
+  #evict(instance: Instance): void {
+    this.take(instance);
+    this.#evictions += 1;
+    this.#leaving.add(instance);
+    void instance.remove().finally(() => this.#leaving.delete(instance));
+  }
+}

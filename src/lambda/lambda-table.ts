@@ -1,0 +1,248 @@
+/** All lambdas of a worker: the `LambdaService` behind the server. */
+
+import { join } from "node:path";
+import type { Clock } from "../common/clock.ts";
+import { OlError } from "../common/errors.ts";
+import { LAMBDA_FORGET_INTERVAL_MS, POOL_WAIT_MAX_MS, STARTS_MAX } from "../common/limits.ts";
+import type { Logger } from "../common/log.ts";
+import type { Config } from "../config/config.ts";
+import type { InstallStats, PackageInstaller } from "../packages/contract.ts";
+import type { Registry } from "../registry/contract.ts";
+import type { Sandbox, SandboxPool } from "../sandbox/contract.ts";
+import { MemoryPool } from "../sandbox/memory-pool.ts";
+import type { ImportCache } from "../zygote/import-cache.ts";
+import { CallStats } from "./call-stats.ts";
+import type { LambdaService, RunOutcome, RunRequest, WorkerStats } from "./contract.ts";
+import { IdleList } from "./idle-list.ts";
+import { Instance } from "./instance.ts";
+import { Lambda, type StartedInstance } from "./lambda.ts";
+import { StartGate } from "./start-gate.ts";
+import { type CodeVersion, VersionSource } from "./versions.ts";
+
+/** What the table is made of. */
+export interface LambdaTableOptions {
+  readonly config: Config;
+  readonly pool: SandboxPool;
+  readonly registry: Registry;
+  readonly installer: (PackageInstaller & { stats(): InstallStats }) | null;
+  /** Null where the engine cannot fork. */
+  readonly imports: ImportCache | null;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+interface Entry {
+  readonly lambda: Lambda;
+  readonly versions: VersionSource;
+  lastCallUs: number;
+}
+
+/** The lambda layer of one worker. */
+export class LambdaTable implements LambdaService {
+  readonly #options: LambdaTableOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #memory: MemoryPool;
+  readonly #idle: IdleList;
+  readonly #gate = new StartGate(STARTS_MAX);
+  readonly #stats = new CallStats();
+  readonly #forget: ReturnType<typeof setInterval>;
+  readonly #instances = new Set<Instance>();
+  readonly #startedUs: number;
+  readonly #onIdle: (() => void)[] = [];
+  #queued = 0;
+  #reused = 0;
+  #created = 0;
+  #draining = false;
+
+  /** @param options engine, registry, settings */
+  constructor(options: LambdaTableOptions) {
+    this.#options = options;
+    const { config, clock, log } = options;
+    this.#startedUs = clock.nowUs();
+    const onPauseError = (error: unknown): void => {
+      log.limited("lambda.pause", "warn", "cannot pause a sandbox", { err: error });
+    };
+    this.#idle = new IdleList(config.handlerCacheBytes, clock, onPauseError, () => {
+      this.#memory.retry();
+    });
+    this.#memory = new MemoryPool(config.memoryPoolBytes, (missing) => this.#idle.reclaim(missing));
+    this.#forget = setInterval(() => {
+      this.#forgetUnused();
+    }, LAMBDA_FORGET_INTERVAL_MS);
+    this.#forget.unref();
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** @returns a promise that settles once no call is without its answer */
+  idle(): Promise<void> {
+    if (this.#stats.inFlight === 0) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onIdle.push(resolve);
+    return promise;
+  }
+
+  async run(request: RunRequest): Promise<RunOutcome> {
+    const { clock } = this.#options;
+    const startUs = clock.nowUs();
+    this.#stats.begin();
+    const entry = this.#entries.get(request.name) ?? this.#makeEntry(request.name);
+    entry.lastCallUs = startUs;
+    const outcome = await entry.lambda.run(request);
+    if (outcome.error?.code === "lambda_unknown" && entry.lambda.isUnused) {
+      this.#entries.delete(request.name);
+    }
+    if (outcome.start === "warm" || outcome.start === "unpaused") this.#reused += 1;
+    this.#stats.end(outcome, clock.nowUs() - startUs);
+    if (this.#stats.inFlight === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
+    return outcome;
+  }
+
+  /** From now on the server answers 503. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** Destroys every instance; calls that still run fail. */
+  async close(): Promise<void> {
+    this.#draining = true;
+    clearInterval(this.#forget);
+    this.#idle.close();
+    await Promise.all([...this.#entries.values()].map(({ lambda }) => lambda.close()));
+  }
+
+  stats(): WorkerStats {
+    const { installer, imports, clock } = this.#options;
+    const install = installer?.stats() ?? { hits: 0, misses: 0, failures: 0 };
+    const tree = imports?.stats() ?? { hits: 0, misses: 0, evictions: 0, zygotes: [] };
+    const instances = [...this.#instances];
+    return {
+      uptimeMs: Math.round((clock.nowUs() - this.#startedUs) / 1000),
+      calls: { ...this.#stats.calls(), queued: this.#queued },
+      stages: this.#stats.stages(),
+      caches: {
+        handler: {
+          hits: this.#reused,
+          misses: this.#created,
+          evictions: this.#idle.evictions,
+        },
+        import: { hits: tree.hits, misses: tree.misses, evictions: tree.evictions },
+        install: { hits: install.hits, misses: install.misses, failures: install.failures },
+      },
+      sandboxes: {
+        live: instances.length,
+        paused: instances.filter((instance) => instance.isPaused).length,
+        busy: instances.filter((instance) => instance.busy > 0).length,
+      },
+      memory: {
+        poolBytes: this.#memory.totalBytes,
+        reservedBytes: this.#memory.reservedBytes,
+        workerRssBytes: process.memoryUsage.rss(),
+      },
+      lambdas: this.#entries.size,
+      zygotes: tree.zygotes,
+    };
+  }
+
+  #makeEntry(name: string): Entry {
+    const { config, registry, installer, clock, log } = this.#options;
+    const versions = new VersionSource(name, {
+      registry,
+      installer,
+      codeRoot: join(config.workerDir, "code"),
+      cacheMs: config.registry.cacheMs,
+      clock,
+      log,
+    });
+    const lambda = new Lambda({
+      clock,
+      idle: this.#idle,
+      versions,
+      concurrency: config.maxRunners,
+      start: (version, onRemoved) => this.#start(version, onRemoved),
+      tryQueue: () => {
+        if (this.#queued >= config.queueMax) return false;
+        this.#queued += 1;
+        return true;
+      },
+      unqueue: () => {
+        this.#queued -= 1;
+      },
+    });
+    const entry = { lambda, versions, lastCallUs: 0 };
+    this.#entries.set(name, entry);
+    return entry;
+  }
+
+  async #start(
+    version: CodeVersion,
+    onRemoved: (instance: Instance) => void,
+  ): Promise<StartedInstance> {
+    const { limits } = this.#options.config;
+    const bytes = limits.memoryMaxBytes;
+    if (!(await this.#memory.reserve(bytes, POOL_WAIT_MAX_MS))) {
+      const message = "Cannot create a sandbox: no memory is free for it on this worker";
+      throw new OlError("pool_exhausted", message, { retryable: true });
+    }
+    try {
+      return await this.#gate.run(() => this.#create(version, onRemoved));
+    } catch (error) {
+      this.#memory.release(bytes);
+      throw error;
+    }
+  }
+
+  async #create(
+    version: CodeVersion,
+    onRemoved: (instance: Instance) => void,
+  ): Promise<StartedInstance> {
+    const { config, imports, clock } = this.#options;
+    const before = clock.nowUs();
+    const { installed } = version;
+    const lease = imports === null || installed === null ? null : imports.acquire(installed);
+    try {
+      const sandbox = await this.#createSandbox(version, lease?.zygote ?? null);
+      this.#created += 1;
+      const instance = new Instance(
+        { version, sandbox, limits: config.limits, memory: this.#memory, lease },
+        (gone) => {
+          this.#instances.delete(gone);
+          onRemoved(gone);
+        },
+      );
+      this.#instances.add(instance);
+      return { instance, sandboxUs: clock.nowUs() - before };
+    } catch (error) {
+      lease?.release(null);
+      throw error;
+    }
+  }
+
+  #createSandbox(version: CodeVersion, zygoteId: string | null): Promise<Sandbox> {
+    const { config, pool } = this.#options;
+    return pool.create({
+      lambdaName: version.lambdaName,
+      codeDir: version.codeDir,
+      codeId: version.codeId,
+      packages: version.installed?.dirs ?? [],
+      zygoteId,
+      limits: config.limits,
+      network: config.network,
+      env: config.sandboxEnv,
+      concurrency: config.maxRunners,
+    });
+  }
+
+  /** Lambdas without a call for a while and without an instance take no memory. */
+  #forgetUnused(): void {
+    const { clock } = this.#options;
+    const before = clock.nowUs() - LAMBDA_FORGET_INTERVAL_MS * 1000;
+    for (const [name, entry] of this.#entries) {
+      if (entry.lastCallUs > before || !entry.lambda.isUnused) continue;
+      entry.versions.close();
+      this.#entries.delete(name);
+    }
+  }
+}

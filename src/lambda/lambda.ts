@@ -1,0 +1,309 @@
+/**
+ * One lambda on this worker: its calls in order, the instances that serve them, and how many of
+ * those the load needs.
+ */
+
+import type { Clock } from "../common/clock.ts";
+import { OlError, toOlError } from "../common/errors.ts";
+import { STARTS_PER_LAMBDA_MAX } from "../common/limits.ts";
+import type { CallTiming, RunOutcome, RunRequest, StartKind } from "./contract.ts";
+import type { IdleList } from "./idle-list.ts";
+import type { Instance } from "./instance.ts";
+import type { CodeVersion, VersionSource } from "./versions.ts";
+
+/** A call in the queue. */
+interface QueuedCall {
+  readonly request: RunRequest;
+  readonly queuedUs: number;
+  readonly resolve: (outcome: RunOutcome) => void;
+  readonly onAbort: () => void;
+}
+
+/** A start of an instance that came about. */
+export interface StartedInstance {
+  readonly instance: Instance;
+  readonly sandboxUs: number;
+}
+
+/** What a lambda needs from the table of lambdas. */
+export interface LambdaParts {
+  readonly clock: Clock;
+  readonly idle: IdleList;
+  readonly versions: VersionSource;
+  readonly concurrency: number;
+  /** Makes an instance within the memory pool; `version` is acquired already. */
+  readonly start: (
+    version: CodeVersion,
+    onRemoved: (i: Instance) => void,
+  ) => Promise<StartedInstance>;
+  /** Whether one more call may wait. */
+  readonly tryQueue: () => boolean;
+  readonly unqueue: () => void;
+}
+
+const NO_TIMING: CallTiming = { queueUs: 0, sandboxUs: 0, importUs: 0, handlerUs: 0 };
+
+/**
+ * @param error why a call has no answer
+ * @param start how far it came
+ * @param timing what it cost
+ * @returns the outcome that says so
+ */
+function failedOutcome(
+  error: OlError,
+  start: StartKind | null = null,
+  timing: CallTiming = { ...NO_TIMING },
+): RunOutcome {
+  return { start, timing, body: null, error };
+}
+
+/** One lambda. */
+export class Lambda {
+  readonly #parts: LambdaParts;
+  readonly #queue = new Set<QueuedCall>();
+  /** Idle instances of the current version, the most recently used last. */
+  #idle: Instance[] = [];
+  readonly #instances = new Set<Instance>();
+  #version: CodeVersion | null = null;
+  #starting = 0;
+
+  /** @param parts versions, idle list, how to start an instance */
+  constructor(parts: LambdaParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether nothing of it is left: the table may forget it. */
+  get isUnused(): boolean {
+    return this.#queue.size === 0 && this.#instances.size === 0 && this.#starting === 0;
+  }
+
+  /**
+   * Runs one call.
+   * @param request the call
+   * @returns how it went; never rejects
+   */
+  async run(request: RunRequest): Promise<RunOutcome> {
+    const queuedUs = this.#parts.clock.nowUs();
+    try {
+      const version = this.#parts.versions.fresh ?? (await this.#currentVersion(request));
+      if (version !== this.#version) this.#switchTo(version);
+      if (version.installed === null) await version.ensurePackages();
+    } catch (error) {
+      return failedOutcome(toOlError(error));
+    }
+    if (this.#queue.size === 0) {
+      const instance = this.#takeIdle();
+      if (instance !== null)
+        return await this.#serve(instance.instance, request, queuedUs, instance);
+    }
+    return await this.#enqueue(request, queuedUs);
+  }
+
+  /** Destroys its instances; calls that run fail with 502. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#instances].map((instance) => instance.remove()));
+  }
+
+  async #currentVersion(request: RunRequest): Promise<CodeVersion> {
+    const version = await this.#parts.versions.current();
+    if (version !== null) return version;
+    const name = JSON.stringify(request.name);
+    throw new OlError("lambda_unknown", `Cannot run the lambda ${name}: it is not in the registry`);
+  }
+
+  #switchTo(version: CodeVersion): void {
+    this.#version = version;
+    const old = this.#idle;
+    this.#idle = [];
+    for (const instance of old) {
+      this.#parts.idle.take(instance);
+      void instance.remove();
+    }
+  }
+
+  /** The most recently used idle instance, thawed; null where there is none that may run. */
+  #takeIdle(): { instance: Instance; unpauseUs: number | null } | null {
+    for (let instance = this.#idle.at(-1); instance !== undefined; instance = this.#idle.at(-1)) {
+      if (!instance.isAlive || instance.version !== this.#version) {
+        this.#idle.pop();
+        this.#parts.idle.take(instance);
+        continue;
+      }
+      if (!instance.isPaused) {
+        this.#leaveIdle(instance);
+        return { instance, unpauseUs: null };
+      }
+      const before = this.#parts.clock.nowUs();
+      const outcome = this.#thaw(instance);
+      if (outcome === "no memory") return null;
+      if (outcome === "thawed") {
+        return { instance, unpauseUs: this.#parts.clock.nowUs() - before };
+      }
+    }
+    return null;
+  }
+
+  #thaw(instance: Instance): "thawed" | "no memory" | "lost" {
+    // Out of the list first: making room for it must not evict it.
+    this.#leaveIdle(instance);
+    try {
+      if (instance.tryUnpause()) return "thawed";
+    } catch {
+      // A host that does not thaw it loses it this one instance, not the call.
+      void instance.remove();
+      return "lost";
+    }
+    this.#becomeIdle(instance);
+    return "no memory";
+  }
+
+  #becomeIdle(instance: Instance): void {
+    if (!this.#idle.includes(instance)) this.#idle.push(instance);
+    if (instance.busy === 0) this.#parts.idle.add(instance);
+  }
+
+  #leaveIdle(instance: Instance): void {
+    this.#parts.idle.take(instance);
+    // With max_runners > 1 it stays in reach while it can take more calls.
+    if (instance.busy + 1 >= this.#parts.concurrency) {
+      this.#idle.splice(this.#idle.lastIndexOf(instance), 1);
+    }
+  }
+
+  #enqueue(request: RunRequest, queuedUs: number): Promise<RunOutcome> {
+    if (request.signal.aborted) return Promise.resolve(failedOutcome(cancelled()));
+    if (!this.#parts.tryQueue()) {
+      const message = "Cannot run the lambda: too many calls are waiting on this worker";
+      return Promise.resolve(
+        failedOutcome(new OlError("queue_full", message, { retryable: true })),
+      );
+    }
+    const { promise, resolve } = Promise.withResolvers<RunOutcome>();
+    const call: QueuedCall = {
+      request,
+      queuedUs,
+      resolve,
+      onAbort: () => {
+        if (this.#dequeue(call)) resolve(failedOutcome(cancelled()));
+      },
+    };
+    this.#queue.add(call);
+    request.signal.addEventListener("abort", call.onAbort);
+    this.#startMissing();
+    return promise;
+  }
+
+  #dequeue(call: QueuedCall): boolean {
+    if (!this.#queue.delete(call)) return false;
+    call.request.signal.removeEventListener("abort", call.onAbort);
+    this.#parts.unqueue();
+    return true;
+  }
+
+  #nextCall(): QueuedCall | null {
+    for (const call of this.#queue) {
+      this.#dequeue(call);
+      return call;
+    }
+    return null;
+  }
+
+  /** Starts instances for calls that wait and that no start under way will serve. */
+  #startMissing(): void {
+    const version = this.#version;
+    if (version === null) return;
+    while (
+      this.#starting < STARTS_PER_LAMBDA_MAX &&
+      this.#starting * this.#parts.concurrency < this.#queue.size
+    ) {
+      this.#starting += 1;
+      void this.#start(version);
+    }
+  }
+
+  async #start(version: CodeVersion): Promise<void> {
+    let started: StartedInstance | null = null;
+    try {
+      version.acquire();
+      started = await this.#parts.start(version, (instance) => {
+        this.#onRemoved(instance);
+      });
+    } catch (error) {
+      version.release();
+      // The call that has waited longest hears of it; the others get a try of their own.
+      this.#nextCall()?.resolve(failedOutcome(toOlError(error)));
+    } finally {
+      this.#starting -= 1;
+    }
+    if (started !== null) {
+      this.#instances.add(started.instance);
+      this.#offer(started.instance, started.sandboxUs);
+    }
+    this.#startMissing();
+  }
+
+  /** Gives an instance with a free place its next call, or makes it idle. */
+  #offer(instance: Instance, sandboxUs = 0): void {
+    if (!instance.isAlive) return;
+    if (instance.version !== this.#version) {
+      if (instance.busy === 0) void instance.remove();
+      return;
+    }
+    const call = this.#nextCall();
+    if (call !== null) {
+      const costs = { unpauseUs: null, sandboxUs };
+      void this.#serve(instance, call.request, call.queuedUs, costs).then(call.resolve);
+      if (instance.busy < this.#parts.concurrency) this.#offer(instance);
+    } else if (!this.#parts.idle.isOn && instance.busy === 0) {
+      void instance.remove();
+    } else {
+      this.#becomeIdle(instance);
+    }
+  }
+
+  async #serve(
+    instance: Instance,
+    request: RunRequest,
+    queuedUs: number,
+    costs: { unpauseUs: number | null; sandboxUs?: number },
+  ): Promise<RunOutcome> {
+    const { clock } = this.#parts;
+    const first = instance.begin();
+    const start = first === "warm" && costs.unpauseUs !== null ? "unpaused" : first;
+    const sandboxUs = costs.unpauseUs ?? costs.sandboxUs ?? 0;
+    const waitedUs = clock.nowUs() - queuedUs;
+    const timing: CallTiming = {
+      queueUs: Math.max(0, waitedUs - sandboxUs),
+      sandboxUs,
+      importUs: 0,
+      handlerUs: 0,
+    };
+    try {
+      const result = await instance.sandbox.call(request.body, instance.limits.runtimeMs);
+      timing.handlerUs = result.handlerUs;
+      if (first !== "warm") {
+        timing.importUs = instance.sandbox.importUs;
+        instance.loaded();
+      }
+      return { start, timing, body: result.body, error: null };
+    } catch (error) {
+      return failedOutcome(toOlError(error), start, timing);
+    } finally {
+      instance.sandbox.noteCall(request.requestId);
+      instance.busy -= 1;
+      this.#offer(instance);
+    }
+  }
+
+  #onRemoved(instance: Instance): void {
+    this.#instances.delete(instance);
+    this.#parts.idle.take(instance);
+    const at = this.#idle.indexOf(instance);
+    if (at >= 0) this.#idle.splice(at, 1);
+    this.#startMissing();
+  }
+}
+
+function cancelled(): OlError {
+  return new OlError("cancelled", "The client hung up before the lambda ran");
+}
