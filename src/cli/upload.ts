@@ -1,0 +1,206 @@
+/** `ol upload`: checks a lambda's code and makes it the current version in the cluster's registry. */
+
+import { mkdtempSync, rmSync, statSync, watch } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { defineCommand } from "citty";
+import { errnoNameOf, OlError, toOlError } from "../common/errors.ts";
+import { S3_MULTIPART_FROM_BYTES, WATCH_SETTLE_MS } from "../common/limits.ts";
+import { requireLambdaName } from "../common/names.ts";
+import type { RegistryConfig } from "../config/config.ts";
+import { readConfigJson } from "../config/load.ts";
+import { validateConfigFile } from "../config/parse.ts";
+import type { Registry, RegistryWriter } from "../registry/contract.ts";
+import { openRegistry } from "../registry/open.ts";
+import { packBundle } from "../registry/pack.ts";
+import { registryConfigOf } from "../registry/settings.ts";
+import { treeVersion } from "../registry/tree.ts";
+import { checkBundle } from "../registry/validate.ts";
+import { usageError } from "./args.ts";
+import { CLUSTER_ARG, JSON_ARG, openClusterOf } from "./options.ts";
+import { openNotes, print, printError, printJson } from "./output.ts";
+
+const BUNDLE_SUFFIX = /\.(?:tar\.gz|tgz)$/;
+
+/** What one upload did. */
+interface Uploaded {
+  readonly lambda: string;
+  readonly version: string;
+  readonly sizeBytes: number;
+  readonly files: number;
+  readonly registry: string;
+  readonly syntaxChecked: boolean;
+}
+
+interface Job {
+  readonly source: string;
+  readonly name: string;
+  readonly config: RegistryConfig;
+  readonly registry: Registry & RegistryWriter;
+}
+
+/** Bundles take seconds from this size on; a terminal is told how far it is. */
+function showProgress(totalBytes: number): ((sentBytes: number) => void) | undefined {
+  if (!process.stderr.isTTY || totalBytes < S3_MULTIPART_FROM_BYTES) return undefined;
+  let shown = -1;
+  return (sentBytes) => {
+    const percent = Math.floor((sentBytes / totalBytes) * 100);
+    if (percent === shown) return;
+    shown = percent;
+    printError(`\rUploading ${percent} %${percent === 100 ? "\n" : ""}`);
+  };
+}
+
+function whereOf(config: RegistryConfig): string {
+  return config.kind === "local" ? config.dir : config.server;
+}
+
+async function uploadOnce(job: Job): Promise<Uploaded> {
+  const stage = mkdtempSync(join(tmpdir(), "ol-upload-"));
+  try {
+    const isDirectory = statSync(job.source).isDirectory();
+    const bundle = isDirectory ? join(stage, "bundle.tar.gz") : job.source;
+    if (isDirectory) await packBundle(job.source, bundle);
+    const check = await checkBundle(bundle);
+    const { size } = statSync(bundle);
+    const version = await job.registry.put(job.name, bundle, showProgress(size));
+    return {
+      lambda: job.name,
+      version: version.id,
+      sizeBytes: size,
+      files: check.files,
+      registry: whereOf(job.config),
+      syntaxChecked: check.syntaxChecked,
+    };
+  } catch (error) {
+    throw inPlace(error, job);
+  } finally {
+    rmSync(stage, { recursive: true, force: true });
+  }
+}
+
+/** The registry's own messages name no address, since a worker passes them on to its clients. */
+function inPlace(error: unknown, job: Job): OlError {
+  const known = toOlError(error);
+  const where = known.code === "bundle_invalid" ? job.source : `registry ${whereOf(job.config)}`;
+  return new OlError(known.code, `${known.message} (${where})`, {
+    op: known.op ?? "cli.upload",
+    details: known.details,
+    cause: error,
+    retryable: known.retryable,
+  });
+}
+
+function tell(uploaded: Uploaded, json: boolean, cluster: string): void {
+  if (json) return printJson(uploaded);
+  const { lambda, version, sizeBytes, files, registry } = uploaded;
+  print(
+    `Uploaded ${lambda} to ${registry}: ${files} files, ${sizeBytes} bytes, version ${version}\n`,
+  );
+  print(`Call it with: ol invoke --cluster=${cluster} ${lambda} '{}'\n`);
+}
+
+/** Uploads at each change until the program is told to end; mistakes are shown and waited out. */
+async function watchAndUpload(job: Job, upload: () => Promise<void>): Promise<void> {
+  const asked = new Promise<void>((done) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => done());
+  });
+  let last: string | null = null;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let running: Promise<void> = Promise.resolve();
+  const look = async (): Promise<void> => {
+    const now = treeVersion(job.source)?.id ?? null;
+    if (now === null || now === last) return;
+    last = now;
+    try {
+      await upload();
+    } catch (error) {
+      printError(`${toOlError(error).message}\n`);
+    }
+  };
+  const watcher = watch(job.source, { recursive: true }, () => {
+    clearTimeout(timer);
+    // One at a time, and once more after it: what changed meanwhile is seen by its version.
+    timer = setTimeout(() => {
+      running = running.then(look);
+    }, WATCH_SETTLE_MS);
+  });
+  try {
+    running = running.then(look);
+    await asked;
+  } finally {
+    watcher.close();
+    clearTimeout(timer);
+    await running;
+  }
+}
+
+export default defineCommand({
+  meta: {
+    description:
+      "Checks a lambda's code (a .tar.gz with lambda_func.py at its top, or a directory, which is packed)\n" +
+      "and makes it the current version in the cluster's registry. Workers follow within\n" +
+      "registry_cache_ms.",
+  },
+  args: {
+    cluster: CLUSTER_ARG,
+    handler: {
+      type: "string",
+      valueHint: "NAME",
+      description: "Name of the lambda; default: that of the file or directory",
+    },
+    file: { type: "string", valueHint: "TAR", description: "The .tar.gz, or a directory" },
+    watch: {
+      type: "string",
+      valueHint: "DIR",
+      description: "Upload this directory now and at each change, until ctrl-C",
+    },
+    "access-key": {
+      type: "string",
+      valueHint: "KEY",
+      description: "Key of a remote registry; default: that of the template",
+    },
+    "secret-key": { type: "string", valueHint: "SECRET", description: "Its secret, likewise" },
+    json: JSON_ARG,
+  },
+  async run({ args }): Promise<void> {
+    const given = args.watch ?? args.file;
+    if (given === undefined || (args.watch !== undefined && args.file !== undefined)) {
+      throw usageError("Cannot tell what to upload: either --file or --watch is wanted");
+    }
+    const source = resolve(given);
+    const stat = statOf(source);
+    if (args.watch !== undefined && !stat.isDirectory()) {
+      throw usageError(`Cannot watch ${source}: it is not a directory`);
+    }
+    const name = args.handler ?? basename(source).replace(BUNDLE_SUFFIX, "");
+    requireLambdaName(name);
+    const paths = await openClusterOf(args.cluster);
+    const template = validateConfigFile(readConfigJson(paths.template), paths.template);
+    const config = registryConfigOf(template, paths.template, {
+      accessKey: args["access-key"],
+      secretKey: args["secret-key"],
+    });
+    if (config.kind === "local" && source.startsWith(join(config.dir, "/"))) {
+      throw usageError(`Cannot upload ${source}: it lies in the registry already`);
+    }
+    const job: Job = { source, name, config, registry: openRegistry(config) };
+    const notes = await openNotes();
+    const upload = async (): Promise<void> => {
+      const uploaded = await uploadOnce(job);
+      if (!uploaded.syntaxChecked)
+        notes.warn("There is no python3 here: the syntax was not checked");
+      tell(uploaded, args.json === true, paths.root);
+    };
+    await (args.watch === undefined ? upload() : watchAndUpload(job, upload));
+  },
+});
+
+function statOf(path: string): ReturnType<typeof statSync> & { isDirectory(): boolean } {
+  try {
+    return statSync(path);
+  } catch (error) {
+    const why = errnoNameOf(error) ?? String(error);
+    throw usageError(`Cannot upload ${path}: ${why}, wanted a .tar.gz or a directory`);
+  }
+}
