@@ -1,0 +1,3 @@
+def handler(event):
+    """Returns what it was called with."""
+    return event
