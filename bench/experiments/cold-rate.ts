@@ -1,0 +1,78 @@
+/** How many new sandboxes per second, whoever asks. */
+
+import { interleave, type Experiment } from "../harness/experiment.ts";
+import { LATENCY, RATE } from "../harness/recorder.ts";
+import { ECHO, runPath } from "./lambdas.ts";
+
+const CLIENTS = [1, 2, 4, 8, 16];
+
+/** Cold starts per second over clients, full isolation. */
+export const coldRate: Experiment = {
+  name: "cold-rate",
+  title: "Cold starts per second",
+  question: "How many calls per second are answered when each needs a new sandbox?",
+  run: async (context) => {
+    const { recorder } = context;
+    const cluster = await context.cluster({
+      config: { handler_cache_size: 0 },
+      lambdas: { echo: ECHO },
+    });
+    const floor = await context.floor();
+    const durationMs = context.size({ full: 2500, small: 1500, smoke: 100 });
+    recorder.parameter("milliseconds per round", durationMs);
+    const clients = context.scale === "smoke" ? [4] : CLIENTS;
+    const cold = clients.map((count) => ({
+      name: `clients-${count}`,
+      run: async () => {
+        const result = await context.load.run({
+          port: cluster.port,
+          paths: [runPath("echo")],
+          arrivals: { kind: "closed", clients: count },
+          durationMs,
+          warmupCount: count,
+          details: true,
+          seed: `cold-${count}`,
+        });
+        for (const start of new Set(result.start)) {
+          if (start !== "zygote" && start !== "fresh")
+            recorder.note(`calls with ${count} clients also started "${start}"`);
+        }
+        const rate =
+          (result.start.filter((start) => start === "zygote" || start === "fresh").length * 1e6) /
+          result.elapsedUs;
+        const curve = { name: "cold starts", x: count };
+        const id = `clients-${count}`;
+        recorder.add({ ...RATE, id: `rate-${id}`, label: `cold starts, ${count} clients`, curve }, [
+          rate,
+        ]);
+        recorder.add(
+          {
+            ...LATENCY,
+            id,
+            label: `cold latency, ${count} clients`,
+            curve: { name: "latency", x: count },
+          },
+          result.latencyUs,
+        );
+      },
+    }));
+    const reference = {
+      name: "floor",
+      run: async () => {
+        const count = context.size({ full: 200, small: 100, smoke: 5 });
+        const samples = await floor.time("namespaces", count);
+        const seconds = samples.reduce((sum, us) => sum + us, 0) / 1e6;
+        recorder.add(
+          {
+            ...RATE,
+            id: "rate-floor",
+            label: "bare floor, one after another",
+            role: "reference",
+          },
+          [count / seconds],
+        );
+      },
+    };
+    await interleave(context, context.size({ full: 10, small: 4, smoke: 1 }), [...cold, reference]);
+  },
+};

@@ -1,0 +1,57 @@
+/** Lambdas that experiments call. Each returns its event, so that nonces can be checked. */
+
+/** Files by name. */
+export type LambdaFiles = Readonly<Record<string, string>>;
+
+/** Returns its event: the least a handler can do. */
+export const ECHO: LambdaFiles = {
+  "lambda_func.py": "def handler(event):\n    return event\n",
+};
+
+/**
+ * @param modules imported at the top of the module
+ * @param requirements lines of `packages.txt`
+ * @returns a lambda that imports them and returns its event
+ */
+export function importing(
+  modules: readonly string[],
+  requirements: readonly string[],
+): LambdaFiles {
+  const imports = modules.map((module) => `import ${module}\n`).join("");
+  return {
+    "lambda_func.py": `${imports}\n\ndef handler(event):\n    return event\n`,
+    "packages.txt": requirements.map((line) => `${line}\n`).join(""),
+  };
+}
+
+/**
+ * @param sizeBytes about how large the source is
+ * @returns an echo with that much other code beside it, as generated clients and tables are
+ */
+export function bulky(sizeBytes: number): LambdaFiles {
+  const lines = ["def handler(event):", "    return event", "", ""];
+  let bytes = 40;
+  for (let i = 0; bytes < sizeBytes; i++) {
+    const code = `def unused_${i}(a, b):\n    if a > ${i}:\n        return {"k${i}": [a, b, ${i}]}\n    return a + b\n\n\n`;
+    lines.push(code);
+    bytes += code.length + 1;
+  }
+  return { "lambda_func.py": lines.join("\n") };
+}
+
+/**
+ * @param count how many
+ * @param files of each
+ * @param prefix of their names
+ * @returns that many lambdas that differ in name only
+ */
+export function many(
+  count: number,
+  files: LambdaFiles,
+  prefix = "echo",
+): Record<string, LambdaFiles> {
+  return Object.fromEntries(Array.from({ length: count }, (_, i) => [`${prefix}-${i}`, files]));
+}
+
+/** @returns the path that runs a lambda */
+export const runPath = (name: string): string => `/runLambda/${name}`;

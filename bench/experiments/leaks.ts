@@ -1,0 +1,88 @@
+/** 1,000 sandboxes come and go: what stays? */
+
+import { join } from "node:path";
+
+import type { Experiment } from "../harness/experiment.ts";
+import { holdings, type Holdings } from "../harness/memory.ts";
+import { LATENCY } from "../harness/recorder.ts";
+import { ECHO, runPath } from "./lambdas.ts";
+
+const KINDS: readonly (readonly [keyof Holdings, string, "count" | "bytes"])[] = [
+  ["mounts", "mounts in the namespaces of the worker and its family", "count"],
+  ["cgroups", "cgroup directories on the machine", "count"],
+  ["processes", "processes below the worker", "count"],
+  ["workerFds", "descriptors of the worker", "count"],
+  ["scratchEntries", "files of instances", "count"],
+  ["workerRssBytes", "memory of the worker", "bytes"],
+  ["usedBytes", "memory of the machine", "bytes"],
+];
+
+/** Milliseconds between two looks, and in all, while stocks of spare parts fill up again. */
+const LOOK_MS = 250;
+const SETTLE_MS = 10_000;
+
+/** What only the worker changes: memory and cgroups of the machine never stand still. */
+const counts = ({ mounts, processes, workerFds, scratchEntries }: Holdings): string =>
+  JSON.stringify([mounts, processes, workerFds, scratchEntries]);
+
+/** Counts, once two looks in a row agree. */
+async function settled(look: () => Holdings): Promise<Holdings> {
+  const deadline = performance.now() + SETTLE_MS;
+  let last = look();
+  for (;;) {
+    await Bun.sleep(LOOK_MS);
+    const now = look();
+    if (counts(now) === counts(last) || performance.now() > deadline) return now;
+    last = now;
+  }
+}
+
+/** Counts of everything before and after 1,000 create-destroy cycles. */
+export const leaks: Experiment = {
+  name: "leaks",
+  title: "Leaks",
+  question: "What is left over after 1,000 creates and destroys?",
+  run: async (context) => {
+    const cluster = await context.cluster({
+      config: { handler_cache_size: 0 },
+      lambdas: { echo: ECHO },
+    });
+    const cycles = context.size({ full: 1000, small: 1000, smoke: 20 });
+    context.recorder.parameter("cycles", cycles);
+    const burst = async (count: number): Promise<void> => {
+      await context.load.run({
+        port: cluster.port,
+        paths: [runPath("echo")],
+        arrivals: { kind: "closed", clients: 4 },
+        count,
+        seed: "leaks",
+      });
+      await cluster.until("no sandbox lives", (figures) => figures.sandboxes.live === 0);
+    };
+    const scratch = join(cluster.dir, "workers", "worker-0", "handlers");
+    // Pools and the worker's heap reach their working size first: that is use, not a leak.
+    await burst(Math.min(300, cycles));
+    let before = await settled(() => holdings(cluster.workerPid(), scratch));
+    for (const [kind] of KINDS) context.recorder.parameter(`${kind} before`, before[kind]);
+    // A leak grows in every round; a heap that breathes does not.
+    for (let round = 0; round < context.size({ full: 5, small: 3, smoke: 1 }); round++) {
+      await burst(cycles);
+      const after = await settled(() => holdings(cluster.workerPid(), scratch));
+      for (const [kind, label, unit] of KINDS) {
+        const info = {
+          ...LATENCY,
+          unit,
+          id: `left-${kind}`,
+          label: `left over: ${label}`,
+        } as const;
+        const role = kind === "usedBytes" ? "context" : "subject";
+        context.recorder.add({ ...info, role }, [after[kind] - before[kind]]);
+      }
+      before = after;
+    }
+    context.recorder.note(
+      "cgroups and memory of the machine count what other programs do too; the worker's pools may " +
+        "hold a few processes, descriptors and cgroups more or fewer at either moment",
+    );
+  },
+};

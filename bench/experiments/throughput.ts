@@ -1,0 +1,137 @@
+/** Warm calls per second over concurrency, and latency under arrivals that do not wait. */
+
+import { interleave, type Arm, type BenchContext, type Experiment } from "../harness/experiment.ts";
+import { LATENCY, RATE } from "../harness/recorder.ts";
+import { median } from "../stats/quantiles.ts";
+import { HttpProcess } from "../reference/http-process.ts";
+import { ECHO, runPath } from "./lambdas.ts";
+
+const CLIENTS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/** Shares of the measured peak at which open arrivals are tried. */
+const LOADS = [0.1, 0.25, 0.5, 0.7, 0.8, 0.9];
+
+/** Something that answers calls. */
+interface Target {
+  readonly id: string;
+  readonly label: string;
+  readonly port: number;
+  readonly path: string;
+  readonly reference: boolean;
+}
+
+function closedArm(context: BenchContext, target: Target, clients: number): Arm {
+  const { recorder } = context;
+  const role = target.reference ? "reference" : "subject";
+  return {
+    name: `${target.id}-${clients}`,
+    run: async () => {
+      const get = target.path === "/status";
+      const result = await context.load.run({
+        port: target.port,
+        paths: [target.path],
+        method: get ? "GET" : "POST",
+        nonce: !get,
+        arrivals: { kind: "closed", clients },
+        durationMs: context.size({ full: 1500, small: 800, smoke: 100 }),
+        warmupCount: clients * 10,
+        seed: target.id,
+      });
+      const curve = { name: target.label, x: clients };
+      const rate = (result.latencyUs.length * 1e6) / result.elapsedUs;
+      const label = `${target.label}, ${clients} clients`;
+      recorder.add({ ...RATE, id: `rate-${target.id}-${clients}`, label, role, curve }, [rate]);
+      recorder.add(
+        { ...LATENCY, id: `${target.id}-${clients}`, label, role, curve },
+        result.latencyUs,
+      );
+      if (clients === 8) {
+        recorder.add(
+          {
+            ...LATENCY,
+            id: `generator-cpu-${target.id}`,
+            label: `${target.label}: the generator's own processor time per call`,
+            role: "context",
+          },
+          [result.generatorCpuUs / result.latencyUs.length],
+        );
+      }
+    },
+  };
+}
+
+/** Open arrivals at shares of the peak: what independent callers would see. */
+async function openLoop(context: BenchContext, target: Target, peak: number): Promise<void> {
+  const { recorder } = context;
+  recorder.parameter("peak for open arrivals, calls per second", Math.round(peak));
+  const shares = context.scale === "smoke" ? [0.1] : LOADS;
+  const kinds = ["poisson", "constant"] as const;
+  const arms = shares.flatMap((share) =>
+    kinds.map((kind) => ({
+      name: `${kind}-${share}`,
+      run: async (round: number) => {
+        const result = await context.load.run({
+          port: target.port,
+          paths: [target.path],
+          arrivals: { kind, ratePerS: peak * share, connectionsMax: 256 },
+          durationMs: context.size({ full: 2000, small: 1000, smoke: 100 }),
+          warmupCount: 50,
+          seed: `${kind}-${share}-${round}`,
+        });
+        const percent = Math.round(share * 100);
+        const id = `${kind}-${percent}`;
+        const label = `${kind} arrivals, ${percent} % of the peak`;
+        const curve = { name: `${kind} arrivals`, x: percent };
+        recorder.add({ ...LATENCY, id, label, curve }, result.latencyUs);
+        recorder.add(
+          { ...LATENCY, id: `lag-${id}`, label: `${label}: sent late by`, role: "context" },
+          result.lagUs,
+        );
+      },
+    })),
+  );
+  await interleave(context, context.size({ full: 6, small: 2, smoke: 1 }), arms);
+}
+
+/** Throughput over concurrency 1 to 256 against bare HTTP, then open arrivals. */
+export const throughput: Experiment = {
+  name: "throughput",
+  title: "Warm throughput",
+  question: "How many warm calls per second, over concurrency, and how late under open arrivals?",
+  run: async (context) => {
+    const cluster = await context.cluster({ lambdas: { echo: ECHO }, config: { max_queue: 5000 } });
+    const bun = context.own(await HttpProcess.start("bun"));
+    const elysia = context.own(await HttpProcess.start("elysia"));
+    const path = runPath("echo");
+    const ol: Target = {
+      id: "ol",
+      label: "ol, warm lambda",
+      port: cluster.port,
+      path,
+      reference: false,
+    };
+    const targets: Target[] = [
+      ol,
+      {
+        id: "status",
+        label: "ol, GET /status",
+        port: cluster.port,
+        path: "/status",
+        reference: true,
+      },
+      { id: "bun", label: "raw Bun.serve", port: bun.port, path, reference: true },
+      { id: "elysia", label: "plain Elysia", port: elysia.port, path, reference: true },
+    ];
+    await cluster.call("echo", null);
+    const clients = context.scale === "smoke" ? [8] : CLIENTS;
+    const arms = targets.flatMap((target) =>
+      clients.map((count) => closedArm(context, target, count)),
+    );
+    await interleave(context, context.size({ full: 6, small: 2, smoke: 1 }), arms);
+    const rates = context.recorder
+      .series()
+      .filter((series) => series.id.startsWith("rate-ol-"))
+      .map((series) => median(series.rounds.flat()));
+    await openLoop(context, ol, Math.max(...rates));
+  },
+};

@@ -1,0 +1,138 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { formatValue } from "../../../bench/harness/output.ts";
+import { LATENCY, Recorder } from "../../../bench/harness/recorder.ts";
+import { readResults, samplesOf, writeResults } from "../../../bench/harness/results.ts";
+import { writeReport } from "../../../bench/report/page.ts";
+import { linearScale, logScale, spread } from "../../../bench/report/scale.ts";
+import { exampleResults } from "./example-results.ts";
+
+let dir = "";
+let files: string[] = [];
+let html = "";
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), "bench-report-"));
+  const path = join(dir, "run.json");
+  await writeResults(path, exampleResults());
+  files = await writeReport(path);
+  html = readFileSync(files[0] ?? "", "utf8");
+});
+
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+describe("writeReport()", () => {
+  test("writes one page and its pictures, all of them well formed", async () => {
+    expect(files.map((file) => file.slice(dir.length + 1))).toContain("run/cold-start.svg");
+    for (const file of files.slice(1)) {
+      const svg = readFileSync(file, "utf8");
+      // Every element that is opened is closed, in order.
+      const stack: string[] = [];
+      for (const [, close, name, self] of svg.matchAll(/<(\/?)([a-zA-Z]+)[^<>]*?(\/?)>/g)) {
+        if (close === "/") expect(stack.pop()).toBe(name as string);
+        else if (self !== "/") stack.push(name as string);
+      }
+      expect(stack).toEqual([]);
+      expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+    }
+  });
+
+  test("loads nothing from anywhere", () => {
+    const links = [...html.matchAll(/(?:src|href)="([^"]*)"/g)].map((match) => match[1] ?? "");
+    expect(links.filter((link) => !link.startsWith("#"))).toEqual([]);
+    expect(html).not.toMatch(/@import|<script|<link/);
+    expect(html.match(/https?:\/\/[^"\s<]+/g)?.filter((url) => !url.includes("w3.org"))).toEqual(
+      [],
+    );
+  });
+
+  test("escapes what experiments say and names each promise with its verdict", () => {
+    expect(html).toContain("What about &lt;cold-start&gt; &amp; its &quot;series&quot;?");
+    expect(html).toContain('class="pass">pass');
+    expect(html).toContain('class="none">not measured');
+  });
+
+  test("does not depend on colour: every curve of a distribution has its own dash and marker", () => {
+    const svg = readFileSync(join(dir, "run", "throughput.svg"), "utf8");
+    const paths = [...svg.matchAll(/<path d="M[^"]*L[^"]*" fill="none"([^>]*)>/g)];
+    const dashes = paths.map((match) => /stroke-dasharray="([^"]*)"/.exec(match[1] ?? "")?.[1]);
+    expect(paths.length).toBe(3);
+    expect(new Set(dashes).size).toBe(3);
+  });
+});
+
+describe("results", () => {
+  test("readResults() gives back what writeResults() wrote, to a tenth of a unit", async () => {
+    const read = await readResults(join(dir, "run.json"));
+    const [before, after] = [exampleResults(), read].map((results) =>
+      samplesOf(results.experiments[0]?.series[0] ?? (undefined as never)),
+    );
+    expect(after).toHaveLength(before?.length ?? 0);
+    for (const [i, value] of (before ?? []).entries()) expect(after?.[i]).toBeCloseTo(value, 0);
+  });
+
+  test("readResults() refuses another format", async () => {
+    const path = join(dir, "other.json");
+    await Bun.write(path, '{"format": 99}');
+    expect(await readResults(path).catch(String)).toContain("its format is 99, wanted 1");
+  });
+
+  test("Recorder keeps rounds apart and orders series by role", () => {
+    const recorder = new Recorder();
+    const reference = { ...LATENCY, id: "a", label: "a", role: "reference" } as const;
+    const subject = { ...LATENCY, id: "b", label: "b" };
+    recorder.add(reference, [1]);
+    recorder.add(subject, [2, 3]);
+    recorder.add(subject, [4]);
+    expect(recorder.series().map(({ id, rounds }) => ({ id, rounds }))).toEqual([
+      { id: "b", rounds: [[2, 3], [4]] },
+      { id: "a", rounds: [[1]] },
+    ]);
+  });
+
+  test("formatValue() picks the unit that a reader wants", () => {
+    expect(formatValue(53.21, "us")).toBe("53.2 us");
+    expect(formatValue(1234, "us")).toBe("1.23 ms");
+    expect(formatValue(2_500_000, "us")).toBe("2.5 s");
+    expect(formatValue(1.5 * 2 ** 20, "bytes")).toBe("1.5 MiB");
+    expect(formatValue(28_900, "per_s")).toBe("28,900/s");
+    expect(formatValue(Number.NaN, "us")).toBe("-");
+  });
+});
+
+describe("axes", () => {
+  test("logScale() maps decades to equal steps and ticks inside its domain", () => {
+    const scale = logScale([1, 1000], [0, 300]);
+    expect([1, 10, 100, 1000].map((value) => Math.round(scale.at(value)))).toEqual([
+      0, 100, 200, 300,
+    ]);
+    expect(scale.ticks).toEqual([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
+  });
+
+  test("linearScale() ticks at round numbers", () => {
+    expect(
+      linearScale([0, 1], [0, 100], 5).ticks.map((tick) => Math.abs(Math.round(tick * 10) / 10)),
+    ).toEqual([0, 0.2, 0.4, 0.6, 0.8, 1]);
+  });
+
+  test("linearScale() and logScale() give a single value a place in the middle or at an end", () => {
+    const linear = linearScale([100, 100], [0, 300]);
+    expect(linear.at(100)).toBe(150);
+    expect(linear.ticks.length).toBeLessThan(12);
+    const log = logScale([100, 100], [0, 300]);
+    expect(log.at(100)).toBe(0);
+    expect(log.ticks).toEqual([100]);
+  });
+
+  test("spread() keeps labels apart and in their frame", () => {
+    const placed = spread([50, 50, 51, 100], 10, [0, 100]);
+    const ascending = placed.toSorted((a, b) => a - b);
+    for (let i = 1; i < ascending.length; i++) {
+      expect((ascending[i] ?? 0) - (ascending[i - 1] ?? 0)).toBeGreaterThanOrEqual(10);
+    }
+    expect(Math.max(...placed)).toBeLessThanOrEqual(100);
+  });
+});
