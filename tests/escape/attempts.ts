@@ -1,0 +1,120 @@
+/**
+ * Runs tables of attempts to break out: each is a lambda of its own that tries one thing and says what
+ * came of it, and, as the positive control, the same Python run by root outside of any sandbox.
+ */
+
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { PROJECT_DIR } from "../helpers/paths.ts";
+import type { TestWorker } from "../helpers/worker.ts";
+
+/** The control outside. */
+export interface Outside {
+  /** What it must come to; undefined: anything but what came of it inside. */
+  readonly expected?: unknown;
+  /** Where it has to be written differently; default the same. */
+  readonly code?: string;
+  readonly event?: unknown;
+  /** Arguments of unshare(1), where it would disturb the host. */
+  readonly unshare?: readonly string[];
+}
+
+/** One attempt. */
+export interface Attempt {
+  /** What is tried, as the test's name. */
+  readonly row: string;
+  /** Body of `def handler(event)`; an OSError that it raises becomes the errno's name. */
+  readonly code: string;
+  readonly event?: unknown;
+  /** Exactly what comes of it in a sandbox. */
+  readonly expected: unknown;
+  /** Null where the sandbox's answer shows by itself that the attempt could have worked. */
+  readonly outside: Outside | null;
+}
+
+/** What is only known once a worker runs. */
+export type AttemptOf<Context> = Omit<Attempt, "event" | "outside"> & {
+  readonly event?: (context: Context) => unknown;
+  readonly outside: (Omit<Outside, "event"> & { event?: (context: Context) => unknown }) | null;
+};
+
+const PRELUDE = readFileSync(join(PROJECT_DIR, "tests/fixtures/escape/attack.py"), "utf8");
+const PYTHON = "/usr/bin/python3";
+
+function program(code: string): string {
+  const body = code
+    .trim()
+    .split("\n")
+    .map((line) => `    ${line}`)
+    .join("\n");
+  return `${PRELUDE}\n\ndef _attempt(event):\n${body}\n\n\ndef handler(event):\n    return attempt(_attempt, event)\n`;
+}
+
+let number = 0;
+
+/**
+ * @param worker where the lambda runs
+ * @param code body of its handler, over the prelude
+ * @param event what it gets
+ * @returns its answer
+ * @throws {Error} when it is not answered with 200
+ */
+export async function inside(
+  worker: TestWorker,
+  code: string,
+  event: unknown = null,
+): Promise<unknown> {
+  number += 1;
+  const name = `attempt-${number}`;
+  worker.lambda(name, program(code));
+  const { status, text } = await worker.call(name, event);
+  if (status !== 200) throw new Error(`${status}: ${text}`);
+  return JSON.parse(text);
+}
+
+/**
+ * Runs the same as root of the host.
+ * @param code body of a handler
+ * @param event what it gets
+ * @param unshareArgs arguments of unshare(1), or none
+ * @returns its answer
+ * @throws {Error} when it fails
+ */
+export function outside(
+  code: string,
+  event: unknown = null,
+  unshareArgs: readonly string[] = [],
+): unknown {
+  const main = `${program(code)}\nprint("\\n" + json.dumps(handler(json.loads(sys.argv[1]))))\n`;
+  const python = [PYTHON, "-I", "-c", main, JSON.stringify(event)];
+  const argv = unshareArgs.length > 0 ? ["unshare", ...unshareArgs, ...python] : python;
+  const { stdout, stderr, success } = Bun.spawnSync(argv, { cwd: "/", stdin: "ignore" });
+  if (!success) throw new Error(`The control failed: ${stderr.toString()}`);
+  return JSON.parse(stdout.toString().trim().split("\n").at(-1) ?? "");
+}
+
+/**
+ * Makes a test of each attempt.
+ * @param label goes before each test's name
+ * @param context gives the worker and what events are made of
+ * @param table the attempts
+ */
+export function testAttempts<Context extends { readonly worker: TestWorker }>(
+  label: string,
+  context: () => Context,
+  table: readonly AttemptOf<Context>[],
+): void {
+  for (const { row, code, event, expected, outside: control } of table) {
+    test(`${label}: ${row}`, async () => {
+      const found = await inside(context().worker, code, event?.(context()));
+      expect(found).toEqual(expected);
+      if (control === null) return;
+      const wanted = (control.event ?? event)?.(context());
+      const came = outside(control.code ?? code, wanted, control.unshare);
+      if (control.expected === undefined) expect(came).not.toEqual(expected);
+      else expect(came).toEqual(control.expected);
+    });
+  }
+}

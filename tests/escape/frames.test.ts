@@ -1,0 +1,140 @@
+/** A lambda that speaks on its own socket to the worker: only its own calls suffer. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { PROJECT_DIR } from "../helpers/paths.ts";
+import { startWorker, type TestWorker } from "../helpers/worker.ts";
+import { waitFor } from "../helpers/wait-for.ts";
+
+const PRELUDE = readFileSync(join(PROJECT_DIR, "tests/fixtures/escape/attack.py"), "utf8");
+
+let worker: TestWorker;
+
+beforeAll(async () => {
+  worker = await startWorker();
+  worker.lambda("neighbour", "def handler(event):\n    return event\n");
+  await worker.call("neighbour", 1);
+});
+afterAll(() => worker.stop());
+
+/** Lambda that is well-behaved for event 0 and does `code` otherwise; `send` writes to its socket. */
+function hostile(name: string, code: string): void {
+  const lines = code.trim().split("\n");
+  worker.lambda(
+    name,
+    `${PRELUDE}
+import threading, time
+FRAME = struct.Struct("<IBI")
+def frame(kind, call, payload=b"", length=None):
+    return FRAME.pack(len(payload) if length is None else length, kind, call) + payload
+def send(*parts):
+    for part in parts:
+        view = memoryview(part)
+        while view:
+            view = view[os.write(own_socket(), view):]
+def handler(event):
+    if event == 0:
+        return "calm"
+${lines.map((line) => `    ${line}`).join("\n")}
+    while True:
+        time.sleep(1)
+`,
+  );
+}
+
+async function expectUnharmed(name: string): Promise<void> {
+  expect((await worker.call("neighbour", 7)).text).toBe("7");
+  const next = await worker.call(name, 0);
+  expect([next.status, next.text]).toEqual([200, '"calm"']);
+}
+
+const RESULT = 17;
+
+/** What is sent while a call waits, the status its caller gets, and a part of the words. */
+const BROKEN: readonly (readonly [string, string, number])[] = [
+  ["garbage", "send(b'\\xff' * 4096)", 502],
+  ["random bytes", "send(os.urandom(1 << 20))", 502],
+  ["a length of 4 GiB", "send(frame(17, 1, b'', 0xFFFFFFFF))", 502],
+  ["a length just over the bound", "send(frame(17, 1, b'', 64 * 1024 * 1024 + 1))", 502],
+  ["an unknown type", "send(frame(99, 1, b'abcd'))", 502],
+  ["a type of the worker's own", "send(frame(2, 1, b'null'))", 502],
+  ["a result too short for its head", "send(frame(17, 1, b'abc'))", 502],
+  ["a result for a call that it was not given", "send(frame(17, 77, b'abcdnull'))", 502],
+  ["a thousand unsolicited results", "send(frame(17, 9, b'abcdnull') * 1000)", 502],
+  ["a broken ready message", "send(frame(16, 0, b'\\xff\\xff\\xff\\xff{'))", 502],
+  ["half a frame, then the end", "send(FRAME.pack(100, 17, 1) + b'x')\nos._exit(3)", 502],
+  ["the end of its stream", "socket.socket(fileno=own_socket()).shutdown(socket.SHUT_RDWR)", 502],
+  ["nothing: it closes its socket", "os.close(own_socket())", 502],
+  ["that its lambda cannot be loaded", "send(frame(20, 0, b'no'))", 500],
+  ["that it could not be set up", "send(frame(22, 0, b'no'))", 503],
+];
+
+describe("a lambda that sends on its own socket", () => {
+  test.each(BROKEN)("%s: its call fails, nobody else's", async (label, code, status) => {
+    const name = `sends-${label.replaceAll(/[^a-z0-9]+/gi, "-")}`;
+    hostile(name, code);
+    expect((await worker.call(name, 0)).text).toBe('"calm"');
+    const answer = await worker.call(name, 1);
+    expect([answer.status, answer.text.includes("/")]).toEqual([status, false]);
+    await expectUnharmed(name);
+  });
+
+  test("an answer of its own making is the answer of its own call, not of another's", async () => {
+    hostile("forges", `send(frame(${RESULT}, 2, b'\\0\\0\\0\\0"forged"'))`);
+    await worker.call("forges", 0);
+    const [forged, honest] = await Promise.all([
+      worker.call("forges", 1),
+      worker.call("neighbour", "mine"),
+    ]);
+    expect(honest.text).toBe('"mine"');
+    expect(forged.text).toBe('"forged"');
+  });
+
+  test("two answers to one call: the first counts, then it is ended", async () => {
+    hostile("twice", `send(frame(${RESULT}, 2, b'\\0\\0\\0\\0"first"') * 2)`);
+    await worker.call("twice", 0);
+    expect((await worker.call("twice", 1)).status).toBeOneOf([200, 502]);
+    await expectUnharmed("twice");
+  });
+
+  test("a late frame after the answer ends it before it serves another call wrongly", async () => {
+    hostile(
+      "late",
+      "threading.Timer(0.05, lambda: send(frame(17, 3, b'abcd\"late\"'))).start()\nreturn 'answered'",
+    );
+    expect((await worker.call("late", 1)).text).toBe('"answered"');
+    await waitFor(async () => {
+      const { status, text, headers } = await worker.call("late", 0);
+      expect([status === 200 ? text : status]).toBeOneOf([['"calm"'], [502]]);
+      return headers.get("x-ol-start") === "fresh";
+    }, "the sandbox that sent late is replaced");
+    await expectUnharmed("late");
+  });
+
+  test("bytecode that it offers is used for nobody but itself", async () => {
+    hostile(
+      "offers-code",
+      `
+import marshal
+evil = marshal.dumps(compile("def handler(event): return 'evil'", "x", "exec"))
+head = b'{"importUs": 1}'
+send(frame(16, 0, struct.pack("<I", len(head)) + head + evil))
+return "sent"`,
+    );
+    expect((await worker.call("offers-code", 1)).text).toBe('"sent"');
+    worker.lambda("victim-of-code", "def handler(event):\n    return 'honest'\n");
+    expect((await worker.call("victim-of-code")).text).toBe('"honest"');
+    await expectUnharmed("offers-code");
+  });
+
+  test("not reading its calls does not stop the worker", async () => {
+    hostile(
+      "deaf",
+      "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\nreturn 'deaf'",
+    );
+    expect((await worker.call("deaf", "x".repeat(4_000_000))).text).toBe('"deaf"');
+    await expectUnharmed("deaf");
+  });
+});

@@ -1,0 +1,256 @@
+/**
+ * Each kind of process as it looks from outside, compared with the exact expected table: what is not
+ * said here is a difference, and every difference fails.
+ */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+
+import { lstatSync } from "node:fs";
+import { printed, startWorker, type TestWorker } from "../helpers/worker.ts";
+import { waitFor } from "../helpers/wait-for.ts";
+import { descendants, NAMESPACES, type ProcessView, viewProcess } from "./process-view.ts";
+
+const MIB = 1024 * 1024;
+const UIDS_PER_WORKER = 65_536;
+const SLOTS_START = 1_879_048_192;
+const NO_CAPABILITIES = {
+  CapInh: "0000000000000000",
+  CapPrm: "0000000000000000",
+  CapEff: "0000000000000000",
+  CapBnd: "0000000000000000",
+  CapAmb: "0000000000000000",
+};
+const SYS_ADMIN = "0000000000200000";
+/** `limits` of the worker under test. */
+const LIMITS = { mem_mb: 128, procs: 40, cpu_percent: 100, runtime_sec: 30, scratch_mb: 64 };
+
+const HANDLER_LIMITS = {
+  "core file size": "0 0",
+  "file size": `${LIMITS.scratch_mb * MIB} ${LIMITS.scratch_mb * MIB}`,
+  processes: `${LIMITS.procs + 8} ${LIMITS.procs + 8}`,
+  "open files": "1024 1024",
+  "locked memory": "65536 65536",
+  "pending signals": "1024 1024",
+  "msgqueue size": "0 0",
+  "nice priority": "0 0",
+  "realtime priority": "0 0",
+};
+
+const DEVICES = ["null", "zero", "full", "random", "urandom"].map(
+  (name) => `/dev/${name} ro,nosuid`,
+);
+const SCRATCH = ["/tmp", "/host", "/dev/shm", "/tmp"].map((place) => `${place} rw,nosuid,nodev`);
+const PROC = "/proc rw,nosuid,nodev,noexec";
+/** Mounts of the root zygote: the base, then its own /proc and scratch. */
+const ZYGOTE_MOUNTS = [
+  "/ ro,nosuid,nodev",
+  "/usr ro,nosuid,nodev",
+  // What every user of the host may read, where the host has it: see src/base/host-source.ts.
+  ...["/etc/alternatives", "/etc/ssl/certs", "/etc/pki/tls/certs"]
+    .filter((dir) => lstatSync(dir, { throwIfNoEntry: false })?.isDirectory() === true)
+    .map((dir) => `${dir} ro,nosuid,nodev`),
+  "/packages ro,nosuid,nodev",
+  "/dev ro,nosuid,noexec",
+  ...DEVICES,
+  PROC,
+  PROC,
+  ...SCRATCH,
+].toSorted();
+/** A sandbox adds its own on top of them. */
+const SPARE_MOUNTS = [...ZYGOTE_MOUNTS, PROC, ...SCRATCH].toSorted();
+const HANDLER_MOUNTS = [...SPARE_MOUNTS, "/handler ro,nosuid,nodev"].toSorted();
+
+const STREAMS = { "0": "/dev/null", "1": "worker log", "2": "worker log" };
+/** The worker, its own pid namespace to come back to, and the pipe that wakes it when a child ends. */
+const ZYGOTE_DESCRIPTORS = {
+  ...STREAMS,
+  "3": "socket",
+  "4": "pid",
+  "5": "pipe",
+  "6": "pipe",
+};
+
+/** The processes of one worker. */
+interface Processes {
+  readonly worker: ProcessView;
+  readonly waiter: ProcessView;
+  readonly zygote: ProcessView;
+  readonly spare: ProcessView;
+  readonly handler: ProcessView;
+}
+
+/** All processes below the worker, or null where one ended while it was read. */
+function viewAll(worker: TestWorker): readonly ProcessView[] | null {
+  try {
+    return descendants(worker.pid()).map((pid) => viewProcess(pid));
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Spares are still being made when the first call is answered, and a child that was just forked looks like
+ * the zygote: waits for a moment in which there is one of each and nothing is on its way.
+ */
+async function processesOf(worker: TestWorker): Promise<Processes> {
+  return await waitFor(() => {
+    const views = viewAll(worker) ?? [];
+    const named = (name: string): readonly ProcessView[] =>
+      views.filter((view) => view.name === name);
+    const [waiter] = named("ol-zygote-wait");
+    const [zygote, ...forked] = named("ol-zygote");
+    const guests = named("ol-handler");
+    const handler = guests.find(({ descriptors }) => descriptors["1"] === "stdout");
+    const spare = guests.find(
+      ({ descriptors, seccomp }) => descriptors["1"] !== "stdout" && seccomp === "2",
+    );
+    // While it forks, a zygote holds what it is about to hand to the child.
+    const held = Object.values(zygote?.descriptors ?? {});
+    const isForking = forked.length > 0 || held.some((target) => target.endsWith("procs"));
+    if (!waiter || !zygote || !handler || !spare || isForking) return null;
+    return { worker: viewProcess(worker.pid()), waiter, zygote, spare, handler };
+  }, "there is one of each kind of process");
+}
+
+/** Namespaces in which two processes differ. */
+function apart(a: ProcessView, b: ProcessView): string[] {
+  return NAMESPACES.filter((kind) => a.namespaces[kind] !== b.namespaces[kind]);
+}
+
+/** Last component of the cgroup that it shares with nobody outside, the same for all controllers. */
+function cgroupOf(view: ProcessView, worker: ProcessView): { name: string; controllers: string[] } {
+  const outer = new Map(worker.cgroups);
+  const own = view.cgroups.filter(([controllers, path]) => outer.get(controllers) !== path);
+  const names = new Set(own.map(([, path]) => path.split("/").slice(-2).join("/")));
+  const [name = ""] = names;
+  if (names.size !== 1) throw new Error(`one cgroup was wanted: ${[...names].join(", ")}`);
+  return { name, controllers: own.flatMap(([controllers]) => controllers.split(",")) };
+}
+
+describe.each(["none", "host"] as const)("posture with network %s", (network) => {
+  let worker: TestWorker;
+  let all: Processes;
+  let first = 0;
+
+  beforeAll(async () => {
+    worker = await startWorker({ network, limits: LIMITS });
+    worker.lambda("posture", "print('here')\ndef handler(event):\n    return 1\n");
+    expect((await worker.call("posture")).status).toBe(200);
+    expect(printed(worker, "posture", "stdout")).toBe("here\n");
+    all = await processesOf(worker);
+    first = all.zygote.uids[0] ?? 0;
+  });
+  afterAll(() => worker.stop());
+
+  test("the worker is an ordinary process of root", () => {
+    const { uids, seccomp, cwd, umask, root, name } = all.worker;
+    expect({ uids, seccomp, cwd, umask, root, name }).toEqual({
+      uids: [0, 0, 0, 0],
+      seccomp: "0",
+      cwd: "/",
+      umask: all.worker.umask,
+      root: "/",
+      name: all.worker.name,
+    });
+  });
+
+  test("the ids of a worker's processes lie in a range of its own", () => {
+    expect(first).toBeGreaterThanOrEqual(SLOTS_START);
+    expect((first - SLOTS_START) % UIDS_PER_WORKER).toBe(0);
+    expect(all.zygote.idMaps).toEqual([
+      `0 ${first} ${UIDS_PER_WORKER}`,
+      `0 ${first} ${UIDS_PER_WORKER}`,
+      "allow",
+    ]);
+    const [handler = 0] = all.handler.uids;
+    expect(handler).toBeGreaterThan(first);
+    expect(handler).toBeLessThan(first + UIDS_PER_WORKER);
+    expect(all.spare.uids[0]).not.toBe(handler);
+  });
+
+  test("the root zygote", () => {
+    for (const process of [all.waiter, all.zygote]) {
+      const {
+        pid: _pid,
+        capabilities,
+        namespaces: _namespaces,
+        cgroups,
+        limits,
+        ...rest
+      } = process;
+      // It keeps the empty network of each sandbox, to use it again; there is one for each.
+      const networks = Object.entries(rest.descriptors).filter(([, target]) => target === "net");
+      expect(networks.length > 0).toBe(network === "none" && process === all.zygote);
+      const others = Object.entries(rest.descriptors).filter(([, target]) => target !== "net");
+      const descriptors = Object.fromEntries(others);
+      expect({ ...rest, descriptors, mounts: rest.mounts.toSorted() }).toEqual({
+        name: process === all.zygote ? "ol-zygote" : "ol-zygote-wait",
+        uids: [first, first, first, first],
+        gids: [first, first, first, first],
+        groups: "",
+        noNewPrivileges: "0",
+        seccomp: "0",
+        umask: "0022",
+        root: "/",
+        cwd: "/",
+        descriptors: process === all.zygote ? ZYGOTE_DESCRIPTORS : STREAMS,
+        environment: ["LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"],
+        mounts: ZYGOTE_MOUNTS,
+        idMaps: all.zygote.idMaps,
+      });
+      // In a user namespace of its own, all of them: over nothing but its own namespaces.
+      expect(capabilities["CapEff"]).toMatch(/^0*1f*$|^0*[37]?f+$/);
+      expect(capabilities["CapInh"]).toBe("0000000000000000");
+      expect(limits["core file size"]).toStartWith("0 ");
+      expect(cgroupOf({ ...process, cgroups }, all.worker).name).toMatch(
+        /^openlambda-\d+\/root-zygote$/,
+      );
+    }
+    expect(apart(all.waiter, all.worker)).toEqual(["cgroup", "ipc", "mnt", "user", "uts"]);
+    expect(apart(all.zygote, all.worker)).toEqual(["cgroup", "ipc", "mnt", "pid", "user", "uts"]);
+  });
+
+  const ownNamespaces = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"].filter(
+    (kind) => kind !== "net" || network === "none",
+  );
+
+  test.each(["spare", "handler"] as const)("a %s", (kind) => {
+    const process = all[kind];
+    const isHandler = kind === "handler";
+    const [uid = 0] = process.uids;
+    const { pid: _pid, namespaces: _namespaces, cgroups: _cgroups, limits, ...rest } = process;
+    expect({ ...rest, mounts: rest.mounts.toSorted() }).toEqual({
+      name: "ol-handler",
+      uids: [uid, uid, uid, uid],
+      gids: [uid, uid, uid, uid],
+      groups: "",
+      capabilities: isHandler
+        ? NO_CAPABILITIES
+        : { ...NO_CAPABILITIES, CapPrm: SYS_ADMIN, CapEff: SYS_ADMIN },
+      noNewPrivileges: "1",
+      seccomp: "2",
+      umask: "0022",
+      root: "/",
+      cwd: "/host",
+      descriptors: isHandler
+        ? { "0": "/dev/null", "1": "stdout", "2": "stderr", "3": "socket" }
+        : { ...STREAMS, "3": "socket" },
+      environment: ["LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"],
+      mounts: isHandler ? HANDLER_MOUNTS : SPARE_MOUNTS,
+      idMaps: [`1000 ${uid} 1`, `1000 ${uid} 1`, "deny"],
+    });
+    expect(limits).toMatchObject(HANDLER_LIMITS);
+    expect(apart(process, all.worker)).toEqual(ownNamespaces);
+    expect(apart(process, all.zygote)).toEqual(ownNamespaces);
+  });
+
+  test("a handler shares no namespace with another, and its cgroup holds it alone", () => {
+    expect(apart(all.handler, all.spare)).toEqual(ownNamespaces);
+    const own = cgroupOf(all.handler, all.worker);
+    expect(own.name).toMatch(/^openlambda-\d+\/cg-\d+$/);
+    expect(own.name).not.toBe(cgroupOf(all.spare, all.worker).name);
+    const unified = all.handler.cgroups.length === 1;
+    if (!unified)
+      expect(own.controllers).toEqual(expect.arrayContaining(["memory", "pids", "cpu"]));
+  });
+});

@@ -1,0 +1,192 @@
+/**
+ * The VM's operating system: packages of Debian 12 unpacked into an ext4 image, and the kernel of its
+ * cloud package beside it. Built once into `vm/` of `CACHE_DIR` and used read-only from then on; a change of
+ * the recipe builds a new one.
+ *
+ * Packages are unpacked, not installed: no maintainer script runs, which takes a quarter of the time
+ * of debootstrap, and nothing of the host is touched. The few files that those scripts would have made
+ * are made here.
+ */
+
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+
+import { CACHE_DIR } from "../helpers/paths.ts";
+
+const IMAGE_DIR = join(CACHE_DIR, "vm");
+const INIT_PATH = join(import.meta.dir, "vm-init.sh");
+
+/** Kernel 6.1 on Debian 12, older than what most development machines run. */
+const KERNEL_PACKAGE = "linux-image-cloud-amd64";
+
+/** What the first process and the suites run; apt adds what these need. */
+const PACKAGES = (
+  "base-files base-passwd bash coreutils dash findutils grep gzip hostname iproute2 libc-bin mount " +
+  "procps python3 sed tar util-linux"
+).split(" ");
+
+/** Links of a merged /usr, which packages of Debian 12 expect to be there. */
+const MERGED_DIRS = ["bin", "sbin", "lib", "lib64"];
+
+/** Sparse: what is not used takes no space on the host. */
+const IMAGE_SIZE_MB = 1500;
+
+const STEP_TIMEOUT_MS = 400_000;
+
+/** Not needed inside, and a third of what there is. */
+const PRUNED = ["usr/share/doc", "usr/share/locale", "usr/share/man", "usr/share/perl", "boot"];
+
+/** What the VM boots from. */
+export interface RootImage {
+  readonly kernelPath: string;
+  readonly imagePath: string;
+}
+
+/**
+ * Runs a tool to its end.
+ * @throws {Error} with the end of its output, when it fails
+ */
+function runTool(argv: readonly string[], cwd: string): string {
+  const result = Bun.spawnSync([...argv], {
+    cwd,
+    env: { ...process.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`, LC_ALL: "C" },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: STEP_TIMEOUT_MS,
+  });
+  const output = `${result.stdout.toString()}${result.stderr.toString()}`;
+  if (result.exitCode === 0) return result.stdout.toString();
+  throw new Error(`Cannot run ${argv.join(" ")}: ${output.slice(-2_000)}`);
+}
+
+/** As root in a directory of root's, apt cannot drop privileges, and warns about it. */
+const APT = ["apt-get", "-q", "-y", "-o", "APT::Sandbox::User=root"];
+
+/** Runs apt-get, a second time after a refresh of the package lists where they are absent or old. */
+function runApt(args: readonly string[], dir: string): void {
+  try {
+    runTool([...APT, ...args], dir);
+  } catch {
+    runTool([...APT, "update"], dir);
+    runTool([...APT, ...args], dir);
+  }
+}
+
+/** Downloads packages with all they depend on, as if nothing were installed. */
+function downloadClosure(names: readonly string[], dir: string): string[] {
+  mkdirSync(join(dir, "partial"), { recursive: true });
+  const status = join(dir, "status");
+  writeFileSync(status, "");
+  const places = ["-o", `Dir::State::status=${status}`, "-o", `Dir::Cache::archives=${dir}`];
+  runApt([...places, "--no-install-recommends", "--download-only", "install", ...names], dir);
+  return readdirSync(dir).filter((name) => name.endsWith(".deb"));
+}
+
+/** The kernel: the package named by the meta package, unpacked and not installed. */
+function fetchKernel(dir: string): void {
+  const work = join(dir, "kernel");
+  mkdirSync(work);
+  runApt(["download", KERNEL_PACKAGE], work);
+  const [metaFile = ""] = readdirSync(work);
+  const depends = runTool(["dpkg-deb", "--field", metaFile, "Depends"], work);
+  const real = /linux-image-\d[\w.+-]*/.exec(depends)?.[0];
+  if (real === undefined) throw new Error(`Cannot find the kernel in "${depends.trim()}"`);
+  runApt(["download", real], work);
+  const file = readdirSync(work).find((name) => name.startsWith(`${real}_`)) ?? "";
+  runTool(["dpkg-deb", "--extract", file, "unpacked"], work);
+  const boot = join(work, "unpacked/boot");
+  const image = readdirSync(boot).find((name) => name.startsWith("vmlinuz-")) ?? "";
+  copyFileSync(join(boot, image), join(dir, "vmlinuz"));
+  rmSync(work, { recursive: true });
+}
+
+/** What maintainer scripts would have made. */
+function writeSystemFiles(root: string): void {
+  const etc = (name: string): string => join(root, "etc", name);
+  copyFileSync(join(root, "usr/share/base-passwd/passwd.master"), etc("passwd"));
+  copyFileSync(join(root, "usr/share/base-passwd/group.master"), etc("group"));
+  writeFileSync(etc("nsswitch.conf"), "passwd: files\ngroup: files\nhosts: files dns\n");
+  // A secret that no sandbox may see.
+  writeFileSync(etc("shadow"), "root:*:19000:0:99999:7:::\n", { mode: 0o640 });
+  writeFileSync(etc("hostname"), "vm\n");
+  writeFileSync(etc("hosts"), "127.0.0.1 localhost vm\n::1 localhost\n");
+  writeFileSync(etc("resolv.conf"), "");
+  runTool(["ldconfig", "-r", root], "/");
+}
+
+/** The root file system. */
+function makeRoot(dir: string): void {
+  const [root, archives] = [join(dir, "root"), join(dir, "archives")];
+  for (const name of MERGED_DIRS) {
+    mkdirSync(join(root, "usr", name), { recursive: true });
+    symlinkSync(`usr/${name}`, join(root, name));
+  }
+  const unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -x --keep-directory-symlink -C "$2"';
+  for (const file of downloadClosure(PACKAGES, archives)) {
+    runTool(["bash", "-c", `set -o pipefail; ${unpack}`, "unpack", file, root], archives);
+  }
+  writeSystemFiles(root);
+  for (const path of PRUNED) rmSync(join(root, path), { recursive: true, force: true });
+  mkdirSync(join(root, "project"));
+  copyFileSync(INIT_PATH, join(root, "vm-init"));
+  chmodSync(join(root, "vm-init"), 0o755);
+  makeExt4(root, join(dir, "root.img"), IMAGE_SIZE_MB);
+  for (const path of [root, archives]) rmSync(path, { recursive: true });
+}
+
+/**
+ * @param sourceDir tree that becomes the file system
+ * @param imagePath image file to write
+ * @param sizeMb its size in MB; the file is sparse
+ */
+export function makeExt4(sourceDir: string, imagePath: string, sizeMb: number): void {
+  // No journal: nobody mounts it a second time after a crash.
+  const options = ["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0"];
+  runTool(["mke2fs", ...options, "-d", sourceDir, imagePath, `${sizeMb}M`], "/");
+}
+
+/** Changes with everything that the image is made from. */
+function recipeDigest(): string {
+  const hash = new Bun.CryptoHasher("sha256");
+  for (const path of [import.meta.path, INIT_PATH]) hash.update(readFileSync(path));
+  return hash.digest("hex").slice(0, 12);
+}
+
+/**
+ * Builds the image where it is missing.
+ * @returns paths of kernel and image
+ * @throws {Error} with the failing tool's words
+ */
+export function ensureRootImage(): RootImage {
+  const dir = join(IMAGE_DIR, recipeDigest());
+  const image = { kernelPath: join(dir, "vmlinuz"), imagePath: join(dir, "root.img") };
+  if (existsSync(image.imagePath)) return image;
+  mkdirSync(IMAGE_DIR, { recursive: true });
+  for (const old of readdirSync(IMAGE_DIR)) {
+    // Images of older recipes; one that is being built by another run has a process in it.
+    if (!old.startsWith(".build-")) rmSync(join(IMAGE_DIR, old), { recursive: true, force: true });
+  }
+  const staging = mkdtempSync(join(IMAGE_DIR, ".build-"));
+  try {
+    chmodSync(staging, 0o755);
+    fetchKernel(staging);
+    makeRoot(staging);
+    if (!existsSync(dir)) renameSync(staging, dir);
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
+  return image;
+}
