@@ -393,6 +393,15 @@ export const STARTS_MAX = 16;
 /** How often idle instances are looked at for pausing and eviction, in milliseconds. */
 export const IDLE_SWEEP_INTERVAL_MS = 250;
 
+/**
+ * How long calls of a lambda that has a version in use wait for the registry's word on a newer one, in
+ * milliseconds: a directory answers in 0.1 ms, a store on the network in tens.
+ */
+export const REGISTRY_PATIENCE_MS = 500;
+
+/** Bytes of request bodies that a worker holds at once, all calls together. */
+export const BODIES_MAX_BYTES = 512 * MIB;
+
 /** How often lambdas that nobody calls any more are forgotten, in milliseconds. */
 export const LAMBDA_FORGET_INTERVAL_MS = 30_000;
 

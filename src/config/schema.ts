@@ -187,7 +187,12 @@ export const CONFIG_SCHEMA = t.Object(
       limitsOf(1024, 64, 300, 2048),
       "Bounds of each sandbox that installs packages",
     ),
-    max_queue: whole(0, 1_000_000, 1_000, "Calls that may wait; more are answered with 429"),
+    max_queue: whole(
+      1,
+      1_000_000,
+      1_000,
+      "Calls that may wait for code, packages or a sandbox; more are answered with 429",
+    ),
     max_body_mb: whole(1, 1024, 16, "MiB of a request body; more is answered with 413"),
     network: t.Optional(
       t.Union([t.Literal("none"), t.Literal("host")], {

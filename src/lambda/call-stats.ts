@@ -3,7 +3,7 @@
 import { LatencyHistogram } from "../common/histogram.ts";
 import type { RunOutcome, StageStats, StartKind, WorkerStats } from "./contract.ts";
 
-const STAGES = ["total", "queue", "sandbox", "import", "handler"] as const;
+const STAGES = ["total", "queue", "install", "sandbox", "import", "handler"] as const;
 
 /** Counts what happened to calls since the worker started. */
 export class CallStats {
@@ -37,9 +37,10 @@ export class CallStats {
     }
     if (outcome.start === null) return;
     this.#byStart[outcome.start] += 1;
-    const { queueUs, sandboxUs, importUs, handlerUs } = outcome.timing;
+    const { queueUs, installUs, sandboxUs, importUs, handlerUs } = outcome.timing;
     this.#record("total", totalUs);
     this.#record("queue", queueUs);
+    if (installUs > 0) this.#record("install", installUs);
     this.#record("handler", handlerUs);
     if (outcome.start === "warm") return;
     this.#record("sandbox", sandboxUs);

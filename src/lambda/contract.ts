@@ -9,6 +9,8 @@ export type StartKind = "warm" | "unpaused" | "zygote" | "fresh";
 export interface CallTiming {
   /** Waiting for a free instance or for memory. */
   queueUs: number;
+  /** Waiting for the installation of the lambda's packages; 0 where they were there. */
+  installUs: number;
   /** Creating or unpausing the sandbox. */
   sandboxUs: number;
   /** Loading the lambda and its imports (guest's word). */
@@ -70,7 +72,7 @@ export interface WorkerStats {
     readonly byError: Readonly<Record<string, number>>;
   };
   readonly stages: Readonly<
-    Record<"total" | "queue" | "sandbox" | "import" | "handler", StageStats>
+    Record<"total" | "queue" | "install" | "sandbox" | "import" | "handler", StageStats>
   >;
   readonly caches: {
     readonly handler: {

@@ -91,8 +91,8 @@ export class LambdaTable implements LambdaService {
     const entry = this.#entries.get(request.name) ?? this.#makeEntry(request.name);
     entry.lastCallUs = startUs;
     const outcome = await entry.lambda.run(request);
-    if (outcome.error?.code === "lambda_unknown" && entry.lambda.isUnused) {
-      this.#entries.delete(request.name);
+    if (outcome.error?.code === "lambda_unknown" && this.#isUnused(entry)) {
+      this.#drop(request.name, entry);
     }
     if (outcome.start === "warm" || outcome.start === "unpaused") this.#reused += 1;
     this.#stats.end(outcome, clock.nowUs() - startUs);
@@ -240,9 +240,17 @@ export class LambdaTable implements LambdaService {
     const { clock } = this.#options;
     const before = clock.nowUs() - LAMBDA_FORGET_INTERVAL_MS * 1000;
     for (const [name, entry] of this.#entries) {
-      if (entry.lastCallUs > before || !entry.lambda.isUnused) continue;
-      entry.versions.close();
-      this.#entries.delete(name);
+      if (entry.lastCallUs <= before && this.#isUnused(entry)) this.#drop(name, entry);
     }
+  }
+
+  #isUnused({ lambda, versions }: Entry): boolean {
+    return lambda.isUnused && !versions.isChecking;
+  }
+
+  /** The name may have a newer entry already, made for a call that came after. */
+  #drop(name: string, entry: Entry): void {
+    entry.versions.close();
+    if (this.#entries.get(name) === entry) this.#entries.delete(name);
   }
 }

@@ -12,9 +12,7 @@ import type { Instance } from "./instance.ts";
 import type { CodeVersion, VersionSource } from "./versions.ts";
 
 /** A call in the queue. */
-interface QueuedCall {
-  readonly request: RunRequest;
-  readonly queuedUs: number;
+interface QueuedCall extends Arrival {
   readonly resolve: (outcome: RunOutcome) => void;
   readonly onAbort: () => void;
 }
@@ -41,7 +39,26 @@ export interface LambdaParts {
   readonly unqueue: () => void;
 }
 
-const NO_TIMING: CallTiming = { queueUs: 0, sandboxUs: 0, importUs: 0, handlerUs: 0 };
+const NO_TIMING: CallTiming = {
+  queueUs: 0,
+  installUs: 0,
+  sandboxUs: 0,
+  importUs: 0,
+  handlerUs: 0,
+};
+
+/** A version that calls can run on, and how long this one waited for its packages. */
+interface PreparedVersion {
+  readonly version: CodeVersion;
+  readonly installUs: number;
+}
+
+/** A call on its way to an instance. */
+interface Arrival {
+  readonly request: RunRequest;
+  readonly queuedUs: number;
+  readonly installUs: number;
+}
 
 /**
  * @param error why a call has no answer
@@ -66,6 +83,9 @@ export class Lambda {
   readonly #instances = new Set<Instance>();
   #version: CodeVersion | null = null;
   #starting = 0;
+  /** Calls that wait for code or packages. */
+  #preparing = 0;
+  readonly #closing = new AbortController();
 
   /** @param parts versions, idle list, how to start an instance */
   constructor(parts: LambdaParts) {
@@ -74,7 +94,8 @@ export class Lambda {
 
   /** Whether nothing of it is left: the table may forget it. */
   get isUnused(): boolean {
-    return this.#queue.size === 0 && this.#instances.size === 0 && this.#starting === 0;
+    const waiting = this.#queue.size + this.#preparing + this.#starting;
+    return waiting === 0 && this.#instances.size === 0;
   }
 
   /**
@@ -84,31 +105,80 @@ export class Lambda {
    */
   async run(request: RunRequest): Promise<RunOutcome> {
     const queuedUs = this.#parts.clock.nowUs();
-    try {
-      const version = this.#parts.versions.fresh ?? (await this.#currentVersion(request));
-      if (version !== this.#version) this.#switchTo(version);
-      if (version.installed === null) await version.ensurePackages();
-    } catch (error) {
-      return failedOutcome(toOlError(error));
+    let version = this.#parts.versions.fresh;
+    let installUs = 0;
+    if (version === null || version.installed === null) {
+      try {
+        ({ version, installUs } = await this.#prepared(request));
+      } catch (error) {
+        return failedOutcome(toOlError(error));
+      }
     }
+    // A newer one may have come while this call was on its way back from the wait.
+    const { inUse } = this.#parts.versions;
+    if (inUse !== null && inUse.installed !== null) version = inUse;
+    if (version !== this.#version) this.#switchTo(version);
+    const arrival = { request, queuedUs, installUs };
     if (this.#queue.size === 0) {
       const instance = this.#takeIdle();
-      if (instance !== null)
-        return await this.#serve(instance.instance, request, queuedUs, instance);
+      if (instance !== null) return await this.#serve(instance.instance, arrival, instance);
     }
-    return await this.#enqueue(request, queuedUs);
+    return await this.#enqueue(arrival);
   }
 
-  /** Destroys its instances; calls that run fail with 502. */
+  /** Destroys its instances; calls that wait or run fail. */
   async close(): Promise<void> {
+    this.#closing.abort();
+    for (let call = this.#nextCall(); call !== null; call = this.#nextCall()) {
+      call.resolve(failedOutcome(shuttingDown()));
+    }
     await Promise.all([...this.#instances].map((instance) => instance.remove()));
   }
 
-  async #currentVersion(request: RunRequest): Promise<CodeVersion> {
-    const version = await this.#parts.versions.current();
-    if (version !== null) return version;
-    const name = JSON.stringify(request.name);
-    throw new OlError("lambda_unknown", `Cannot run the lambda ${name}: it is not in the registry`);
+  /** Waits for code and packages, within the same bounds as the queue for an instance. */
+  async #prepared(request: RunRequest): Promise<PreparedVersion> {
+    if (request.signal.aborted) throw cancelled();
+    // With a version that can serve, the wait for the registry is short.
+    const isLong = (this.#parts.versions.inUse?.installed ?? null) === null;
+    if (isLong && !this.#parts.tryQueue()) throw queueFull();
+    this.#preparing += 1;
+    const ended = Promise.withResolvers<never>();
+    const onAbort = (): void => {
+      ended.reject(this.#closing.signal.aborted ? shuttingDown() : cancelled());
+    };
+    const signals = [request.signal, this.#closing.signal];
+    for (const signal of signals) signal.addEventListener("abort", onAbort);
+    if (this.#closing.signal.aborted) onAbort();
+    try {
+      return await Promise.race([this.#prepare(request), ended.promise]);
+    } finally {
+      for (const signal of signals) signal.removeEventListener("abort", onAbort);
+      this.#preparing -= 1;
+      if (isLong) this.#parts.unqueue();
+    }
+  }
+
+  /** Code and packages may take long enough for a newer version to come: then that one counts. */
+  async #prepare(request: RunRequest): Promise<PreparedVersion> {
+    const { versions, clock } = this.#parts;
+    let installUs = 0;
+    for (;;) {
+      const version = await versions.current();
+      if (version === null) throw unknown(request.name);
+      if (version.installed !== null) return { version, installUs };
+      const startUs = clock.nowUs();
+      // Its files are needed until it is installed, whatever becomes of it meanwhile.
+      version.acquire();
+      try {
+        await version.ensurePackages();
+      } catch (error) {
+        if (versions.inUse === version) throw error;
+      } finally {
+        version.release();
+        installUs += clock.nowUs() - startUs;
+      }
+      if (versions.inUse === version) return { version, installUs };
+    }
   }
 
   #switchTo(version: CodeVersion): void {
@@ -170,18 +240,14 @@ export class Lambda {
     }
   }
 
-  #enqueue(request: RunRequest, queuedUs: number): Promise<RunOutcome> {
+  #enqueue(arrival: Arrival): Promise<RunOutcome> {
+    const { request } = arrival;
     if (request.signal.aborted) return Promise.resolve(failedOutcome(cancelled()));
-    if (!this.#parts.tryQueue()) {
-      const message = "Cannot run the lambda: too many calls are waiting on this worker";
-      return Promise.resolve(
-        failedOutcome(new OlError("queue_full", message, { retryable: true })),
-      );
-    }
+    if (this.#closing.signal.aborted) return Promise.resolve(failedOutcome(shuttingDown()));
+    if (!this.#parts.tryQueue()) return Promise.resolve(failedOutcome(queueFull()));
     const { promise, resolve } = Promise.withResolvers<RunOutcome>();
     const call: QueuedCall = {
-      request,
-      queuedUs,
+      ...arrival,
       resolve,
       onAbort: () => {
         if (this.#dequeue(call)) resolve(failedOutcome(cancelled()));
@@ -245,14 +311,14 @@ export class Lambda {
   /** Gives an instance with a free place its next call, or makes it idle. */
   #offer(instance: Instance, sandboxUs = 0): void {
     if (!instance.isAlive) return;
-    if (instance.version !== this.#version) {
+    if (instance.version !== this.#version || this.#closing.signal.aborted) {
       if (instance.busy === 0) void instance.remove();
       return;
     }
     const call = this.#nextCall();
     if (call !== null) {
       const costs = { unpauseUs: null, sandboxUs };
-      void this.#serve(instance, call.request, call.queuedUs, costs).then(call.resolve);
+      void this.#serve(instance, call, costs).then(call.resolve);
       if (instance.busy < this.#parts.concurrency) this.#offer(instance);
     } else if (!this.#parts.idle.isOn && instance.busy === 0) {
       void instance.remove();
@@ -263,8 +329,7 @@ export class Lambda {
 
   async #serve(
     instance: Instance,
-    request: RunRequest,
-    queuedUs: number,
+    { request, queuedUs, installUs }: Arrival,
     costs: { unpauseUs: number | null; sandboxUs?: number },
   ): Promise<RunOutcome> {
     const { clock } = this.#parts;
@@ -273,7 +338,8 @@ export class Lambda {
     const sandboxUs = costs.unpauseUs ?? costs.sandboxUs ?? 0;
     const waitedUs = clock.nowUs() - queuedUs;
     const timing: CallTiming = {
-      queueUs: Math.max(0, waitedUs - sandboxUs),
+      queueUs: Math.max(0, waitedUs - sandboxUs - installUs),
+      installUs,
       sandboxUs,
       importUs: 0,
       handlerUs: 0,
@@ -281,14 +347,15 @@ export class Lambda {
     try {
       const result = await instance.sandbox.call(request.body, instance.limits.runtimeMs);
       timing.handlerUs = result.handlerUs;
-      if (first !== "warm") {
-        timing.importUs = instance.sandbox.importUs;
-        instance.loaded();
-      }
       return { start, timing, body: result.body, error: null };
     } catch (error) {
       return failedOutcome(toOlError(error), start, timing);
     } finally {
+      if (first !== "warm" && instance.sandbox.importUs > 0) {
+        // Its imports are done, whatever its handler then made of the event.
+        timing.importUs = instance.sandbox.importUs;
+        instance.loaded();
+      }
       instance.sandbox.noteCall(request.requestId);
       instance.busy -= 1;
       this.#offer(instance);
@@ -306,4 +373,18 @@ export class Lambda {
 
 function cancelled(): OlError {
   return new OlError("cancelled", "The client hung up before the lambda ran");
+}
+
+function queueFull(): OlError {
+  const message = "Cannot run the lambda: too many calls are waiting on this worker";
+  return new OlError("queue_full", message, { retryable: true });
+}
+
+function shuttingDown(): OlError {
+  return new OlError("draining", "Cannot run the lambda: this worker is shutting down");
+}
+
+function unknown(name: string): OlError {
+  const shown = JSON.stringify(name);
+  return new OlError("lambda_unknown", `Cannot run the lambda ${shown}: it is not in the registry`);
 }

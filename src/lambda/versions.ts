@@ -8,6 +8,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
 import { OlError, toOlError } from "../common/errors.ts";
+import { REGISTRY_PATIENCE_MS } from "../common/limits.ts";
 import type { Logger } from "../common/log.ts";
 import type { InstalledPackages, PackageInstaller } from "../packages/contract.ts";
 import type { Registry, RegistryVersion } from "../registry/contract.ts";
@@ -112,6 +113,9 @@ export class VersionSource {
   #current: CodeVersion | null = null;
   #checkedUs = Number.NEGATIVE_INFINITY;
   #checking: Promise<CodeVersion | null> | null = null;
+  /** The registry took too long to answer: until it is quick again, nobody waits for it. */
+  #isStoreSlow = false;
+  #isClosed = false;
   #pulls = 0;
 
   /**
@@ -123,42 +127,79 @@ export class VersionSource {
     this.#options = options;
   }
 
-  /** The version in use without asking the registry: null where it must be asked. */
+  /** The version in use, however long ago the registry was asked; null where there is none. */
+  get inUse(): CodeVersion | null {
+    return this.#current;
+  }
+
+  /** Whether the registry is being asked. */
+  get isChecking(): boolean {
+    return this.#checking !== null;
+  }
+
+  /** The version in use without waiting for the registry: null where it must be asked. */
   get fresh(): CodeVersion | null {
     const ageUs = this.#options.clock.nowUs() - this.#checkedUs;
-    return ageUs < this.#options.cacheMs * 1000 ? this.#current : null;
+    if (ageUs < this.#options.cacheMs * 1000) return this.#current;
+    if (!this.#isStoreSlow || this.#current === null) return null;
+    void this.#startCheck();
+    return this.#current;
   }
 
   /**
-   * Asks the registry, unless it was asked less than `registry_cache_ms` ago.
+   * Asks the registry, unless it was asked less than `registry_cache_ms` ago. Where a version is in
+   * use, a registry that does not answer soon is not waited for: it stays in use meanwhile.
    * @returns the version to run, or null where there is no such lambda
    * @throws {OlError} registry_unavailable, registry_denied, bundle_invalid where no version is here
    */
   async current(): Promise<CodeVersion | null> {
     const { fresh } = this;
     if (fresh !== null) return fresh;
+    const checking = this.#startCheck();
+    const inUse = this.#current;
+    if (inUse === null) return await checking;
+    const patience = Promise.withResolvers<CodeVersion>();
+    const timer = setTimeout(() => {
+      this.#isStoreSlow = true;
+      patience.resolve(this.#current ?? inUse);
+    }, REGISTRY_PATIENCE_MS);
+    try {
+      return await Promise.race([checking, patience.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Gives up the version in use, for good: the lambda is no longer known here. */
+  close(): void {
+    this.#isClosed = true;
+    this.#setCurrent(null);
+  }
+
+  #setCurrent(version: CodeVersion | null): void {
+    const old = this.#current;
+    this.#current = version;
+    old?.retire();
+  }
+
+  /** One check at a time; it rejects only where there is no version to fall back to. */
+  #startCheck(): Promise<CodeVersion | null> {
     this.#checking ??= this.#check().finally(() => {
       this.#checking = null;
     });
-    return await this.#checking;
-  }
-
-  /** Gives up the version in use: the lambda is no longer known here. */
-  close(): void {
-    this.#current?.retire();
-    this.#current = null;
+    // Whoever waits for it hears of a failure; in the background there may be nobody.
+    this.#checking.catch(() => {});
+    return this.#checking;
   }
 
   async #check(): Promise<CodeVersion | null> {
-    const { registry, clock, log } = this.#options;
+    const { clock, log } = this.#options;
     const inUse = this.#current;
     try {
-      const wanted = await registry.resolve(this.#name, inUse?.registryVersion);
-      if (wanted === null) {
-        this.close();
-      } else if (inUse === null || wanted.id !== inUse.registryVersion.id) {
-        this.#current = await this.#pull(wanted);
-        inUse?.retire();
+      const wanted = await this.#resolve(inUse);
+      if (wanted === null) this.#setCurrent(null);
+      else if (inUse === null || wanted.id !== inUse.registryVersion.id) {
+        await this.#replace(inUse, wanted);
       }
       this.#checkedUs = clock.nowUs();
       return this.#current;
@@ -170,6 +211,27 @@ export class VersionSource {
       log.limited("lambda.check", "warn", "kept the version in use", fields);
       return inUse;
     }
+  }
+
+  async #resolve(inUse: CodeVersion | null): Promise<RegistryVersion | null> {
+    const { registry, clock } = this.#options;
+    const startUs = clock.nowUs();
+    try {
+      return await registry.resolve(this.#name, inUse?.registryVersion);
+    } finally {
+      this.#isStoreSlow = clock.nowUs() - startUs >= REGISTRY_PATIENCE_MS * 1000;
+    }
+  }
+
+  async #replace(inUse: CodeVersion | null, wanted: RegistryVersion): Promise<void> {
+    const pulled = await this.#pull(wanted);
+    if (inUse !== null) {
+      // The old version serves while the packages of the new one are installed. Where they cannot be,
+      // the new one takes its place all the same: its calls say why, as those of any broken code do.
+      await pulled.ensurePackages().catch(() => null);
+    }
+    if (this.#isClosed) pulled.retire();
+    else this.#setCurrent(pulled);
   }
 
   async #pull(wanted: RegistryVersion): Promise<CodeVersion> {

@@ -181,12 +181,14 @@ const DECIMALS: readonly string[] = Array.from({ length: 1000 }, (_, n) => `${n}
 
 /**
  * @param timing of one call
- * @returns it as a `server-timing` header: milliseconds with three decimals
+ * @returns it as a `server-timing` header: milliseconds with three decimals; `install` only where
+ *   packages had to be installed
  * @see https://www.w3.org/TR/server-timing/
  */
 export function serverTiming(timing: CallTiming): string {
+  const install = timing.installUs > 0 ? `install;dur=${asMs(timing.installUs)}, ` : "";
   return (
-    `queue;dur=${asMs(timing.queueUs)}, sandbox;dur=${asMs(timing.sandboxUs)}, ` +
+    `queue;dur=${asMs(timing.queueUs)}, ${install}sandbox;dur=${asMs(timing.sandboxUs)}, ` +
     `import;dur=${asMs(timing.importUs)}, handler;dur=${asMs(timing.handlerUs)}`
   );
 }

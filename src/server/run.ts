@@ -5,11 +5,12 @@
 
 import { OlError, toOlError } from "../common/errors.ts";
 import { requestIdFrom } from "../common/ids.ts";
+import { BODIES_MAX_BYTES } from "../common/limits.ts";
 import type { LogFields, Logger } from "../common/log.ts";
 import { requireLambdaName } from "../common/names.ts";
 import type { LambdaService, RunOutcome, RunRequest } from "../lambda/contract.ts";
 import { clip, errorAnswer, outcomeAnswer } from "./answers.ts";
-import { readBody } from "./body.ts";
+import { BodyBudget, readBody } from "./body.ts";
 
 /** One finished call, for logs and benchmarks. */
 export interface CallRecord {
@@ -35,6 +36,7 @@ const LOGGED_REASON_MAX_CHARS = 300;
 /** `POST /run/<NAME>`; counts what is in flight, so that a stop can wait for it. */
 export class RunRoute {
   readonly #options: RunRouteOptions;
+  readonly #bodies = new BodyBudget(BODIES_MAX_BYTES);
   #inFlight = 0;
   #onIdle: (() => void)[] = [];
 
@@ -70,9 +72,14 @@ export class RunRoute {
     } catch (error) {
       return this.#refuse(toOlError(error), requestId, false);
     }
-    const body = await readBody(request, bodyMaxBytes);
+    const body = await readBody(request, bodyMaxBytes, this.#bodies);
     if ("error" in body) return this.#refuse(body.error, requestId, body.closeConnection);
-    return this.#run(request, new HttpRunRequest(name ?? "", body, requestId, request));
+    try {
+      const call = new HttpRunRequest(name ?? "", body.bytes, requestId, request);
+      return await this.#run(request, call);
+    } finally {
+      this.#bodies.give(body.heldBytes);
+    }
   }
 
   async #run(request: Request, call: HttpRunRequest): Promise<Response> {

@@ -78,6 +78,7 @@ function openBenchmarkLog(path: string): {
   };
 }
 
+/** Lets the calls in flight end; those that do not are ended, whatever they wait for. */
 async function drain(table: LambdaTable, config: Config, log: Logger): Promise<void> {
   table.drain();
   const boundMs = config.limits.runtimeMs + DRAIN_EXTRA_MS;
@@ -85,7 +86,9 @@ async function drain(table: LambdaTable, config: Config, log: Logger): Promise<v
     table.idle().then(() => true),
     Bun.sleep(boundMs).then(() => false),
   ]);
-  if (!isIdle) log.warn("calls did not end in time and are ended", { op: "worker.stop", boundMs });
+  if (isIdle) return;
+  log.warn("calls did not end in time and are ended", { op: "worker.stop", boundMs });
+  await table.close();
 }
 
 /** The import cache of an engine that can fork; it hears of zygotes that die. */

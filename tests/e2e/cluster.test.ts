@@ -185,7 +185,7 @@ describe("ol setconf", () => {
     ["[]", "allowed is a JSON object"],
     ['{"max_runner": 2}', 'did you mean "max_runners"'],
     ['{"max_runners": 0}', '"max_runners" is 0, allowed is a whole number from 1 to 1024'],
-    ['{"max_queue": -1}', '"max_queue" is -1, allowed is a whole number from 0'],
+    ['{"max_queue": -1}', '"max_queue" is -1, allowed is a whole number from 1'],
     ['{"max_queue": 9007199254740992}', '"max_queue" is 9007199254740992, allowed is'],
     ['{"max_queue": 1e999}', '"max_queue" is Infinity, allowed is'],
     ['{"limits": {"mem_mb": "much"}}', '"limits.mem_mb" is "much", allowed is'],

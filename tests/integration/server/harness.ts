@@ -17,7 +17,7 @@ export type Handler = (event: unknown, request: RunRequest) => unknown;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const encoder = new TextEncoder();
-const TIMING = { queueUs: 5, sandboxUs: 1_250, importUs: 0, handlerUs: 12_345 };
+const TIMING = { queueUs: 5, installUs: 0, sandboxUs: 1_250, importUs: 0, handlerUs: 12_345 };
 
 /** Runs handlers of this process, with the errors and the order of a real lambda layer. */
 export class MemoryService implements LambdaService {
@@ -63,7 +63,14 @@ export class MemoryService implements LambdaService {
         byStart: this.byStart,
         byError: this.byError,
       },
-      stages: { total: stage, queue: none, sandbox: none, import: none, handler: none },
+      stages: {
+        total: stage,
+        queue: none,
+        install: none,
+        sandbox: none,
+        import: none,
+        handler: none,
+      },
       caches: {
         handler: { hits: 7, misses: 3, evictions: 1 },
         import: { hits: 2, misses: 1, evictions: 0 },

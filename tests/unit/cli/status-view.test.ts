@@ -16,7 +16,14 @@ function stats(changes: Partial<WorkerStats> = {}): WorkerStats {
       byStart: { warm: 0, unpaused: 0, zygote: 0, fresh: 0 },
       byError: {},
     },
-    stages: { total: STAGE, queue: STAGE, sandbox: STAGE, import: STAGE, handler: STAGE },
+    stages: {
+      total: STAGE,
+      queue: STAGE,
+      install: STAGE,
+      sandbox: STAGE,
+      import: STAGE,
+      handler: STAGE,
+    },
     caches: {
       handler: { hits: 999, misses: 1, evictions: 0 },
       import: { hits: 0, misses: 0, evictions: 0 },

@@ -15,7 +15,7 @@ describe("serverTiming()", () => {
   ];
   for (const [us, ms] of cases) {
     test(`tells ${us} us as ${ms} ms`, () => {
-      const timing = { queueUs: us, sandboxUs: 0, importUs: 0, handlerUs: us };
+      const timing = { queueUs: us, installUs: 0, sandboxUs: 0, importUs: 0, handlerUs: us };
       expect(serverTiming(timing)).toBe(
         `queue;dur=${ms}, sandbox;dur=0.000, import;dur=0.000, handler;dur=${ms}`,
       );
@@ -25,14 +25,14 @@ describe("serverTiming()", () => {
 
 describe("outcomeAnswer()", () => {
   test("shares no headers between answers", () => {
-    const timing = { queueUs: 0, sandboxUs: 0, importUs: 0, handlerUs: 0 };
+    const timing = { queueUs: 0, installUs: 0, sandboxUs: 0, importUs: 0, handlerUs: 0 };
     const outcome = { start: "warm" as const, timing, body: new Uint8Array([49]), error: null };
     const answers = ["a", "b", "c"].map((id) => outcomeAnswer(outcome, id));
     expect(answers.map(({ headers }) => headers.get("x-request-id"))).toEqual(["a", "b", "c"]);
   });
 
   test("leaves x-ol-start out where no sandbox was reached", () => {
-    const timing = { queueUs: 0, sandboxUs: 0, importUs: 0, handlerUs: 0 };
+    const timing = { queueUs: 0, installUs: 0, sandboxUs: 0, importUs: 0, handlerUs: 0 };
     const outcome = { start: null, timing, body: new Uint8Array([49]), error: null };
     expect(outcomeAnswer(outcome, "a").headers.has("x-ol-start")).toBe(false);
   });
