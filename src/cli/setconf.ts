@@ -2,6 +2,7 @@
 
 import { defineCommand } from "citty";
 import { writeFileAtomic } from "../cluster/atomic-file.ts";
+import { claimCommands } from "../cluster/claim.ts";
 import { errnoNameOf, OlError } from "../common/errors.ts";
 import { parseJson, readConfigJson } from "../config/load.ts";
 import { mergeConfig, validateConfigFile } from "../config/parse.ts";
@@ -28,16 +29,20 @@ export default defineCommand({
     const overrides = parseJson(args.settings, "the given settings");
     // What is given is checked without the template first, so that a message blames the right one.
     validateConfigFile(mergeConfig({}, overrides), "the given settings");
-    const merged = mergeConfig(readConfigJson(paths.template), overrides);
-    const valid = validateConfigFile(merged, paths.template);
+    const claim = await claimCommands(paths.workers);
     try {
+      const merged = mergeConfig(readConfigJson(paths.template), overrides);
+      const valid = validateConfigFile(merged, paths.template);
       writeFileAtomic(paths.template, `${JSON.stringify(valid, null, 2)}\n`);
     } catch (error) {
+      if (error instanceof OlError) throw error;
       throw new OlError(
         "cluster_invalid",
         `Cannot write ${paths.template}: ${errnoNameOf(error) ?? String(error)}`,
         { op: "cli.setconf", cause: error },
       );
+    } finally {
+      claim.release();
     }
     // Keys only: among the values are secrets.
     const changed = Object.keys(overrides as object);

@@ -4,7 +4,7 @@ import { closeSync, fstatSync, openSync, readSync, rmSync, statSync } from "node
 import { writeFileAtomic } from "../cluster/atomic-file.ts";
 import { claimWorkerDir, type WorkerClaim } from "../cluster/claim.ts";
 import type { WorkerPaths } from "../cluster/paths.ts";
-import { removePidFile, writePidFile } from "../cluster/pid-file.ts";
+import { removePidFileOf, writePidFile } from "../cluster/pid-file.ts";
 import { type ProcessIdentity, signalProcess, waitUntilGone } from "../cluster/process-identity.ts";
 import { type BackgroundProcess, spawnBackground } from "../cluster/spawn.ts";
 import { errnoNameOf, OlError } from "../common/errors.ts";
@@ -192,8 +192,8 @@ export async function stopProcess(
  */
 export async function stopStarted(starting: StartingWorker): Promise<void> {
   await stopProcess(starting.process.identity, stopTimeoutMs(starting.config.limits.runtimeMs));
-  removePidFile(starting.worker.pid);
-  rmSync(starting.worker.config, { force: true });
+  const { worker, process } = starting;
+  if (removePidFileOf(worker.pid, process.identity)) rmSync(worker.config, { force: true });
 }
 
 /** Another command may be at it already: that one's claim is short. */

@@ -1,6 +1,7 @@
 /** `ol workers`: starts workers in the background and waits until each is ready. */
 
 import { defineCommand } from "citty";
+import { claimCommands } from "../cluster/claim.ts";
 import { listWorkers, tryFindWorkerProcess } from "../cluster/open.ts";
 import type { ClusterPaths, WorkerPaths } from "../cluster/paths.ts";
 import { errnoNameOf, OlError } from "../common/errors.ts";
@@ -137,16 +138,27 @@ export default defineCommand({
       if (args.port !== undefined || args["num-workers"] !== undefined) {
         throw usageError("Cannot use --restart with --port or --num-workers: it keeps both");
       }
+      const cluster = await openClusterOf(args.cluster);
+      const claim = await claimCommands(cluster.workers);
       const { restartWorkers } = await import("./restart.ts");
-      await restartWorkers(await openClusterOf(args.cluster), args.json === true);
+      await restartWorkers(cluster, args.json === true).finally(() => {
+        claim.release();
+      });
       return;
     }
     const count = wholeNumberOf("num-workers", args["num-workers"] ?? "1", 1, WORKERS_MAX);
     const port = args.port === undefined ? null : wholeNumberOf("port", args.port, 1, PORT_MAX);
     const paths = await openClusterOf(args.cluster);
-    const planned = planWorkers(paths, count, port);
-    for (const { config } of planned) refuseTakenPort(config);
-    const started = await startAll(planned);
+    // Whoever starts workers at the same time must not be given the same numbers.
+    const claim = await claimCommands(paths.workers);
+    let started: readonly StartingWorker[];
+    try {
+      const planned = planWorkers(paths, count, port);
+      for (const { config } of planned) refuseTakenPort(config);
+      started = await startAll(planned);
+    } finally {
+      claim.release();
+    }
     const shown = started.map(({ worker, config, process: { identity } }) => ({
       worker: worker.name,
       url: shownUrl({ bind: config.bind, port: config.workerPort }),

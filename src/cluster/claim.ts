@@ -12,8 +12,9 @@
 
 import { Database } from "bun:sqlite";
 import { mkdirSync, rmSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { errnoNameOf, OlError } from "../common/errors.ts";
+import { COMMAND_WAIT_MAX_MS } from "../common/limits.ts";
 import { writeFileAtomic } from "./atomic-file.ts";
 import { tryReadIdentity } from "./pid-file.ts";
 import {
@@ -22,6 +23,9 @@ import {
   type ProcessIdentity,
   tryIdentifyProcess,
 } from "./process-identity.ts";
+
+/** How often a lock that another command holds is tried again, in milliseconds. */
+const COMMAND_POLL_INTERVAL_MS = 20;
 
 /** A held claim; the kernel drops it with the process. */
 export interface WorkerClaim {
@@ -114,4 +118,41 @@ export function tryFindClaimOwner(workerDir: string): ProcessIdentity | null {
   if (database === null) return owner;
   unlock(database);
   return null;
+}
+
+/**
+ * Makes commands that change a cluster's workers or settings wait for each other, so that none works
+ * from what another is about to replace.
+ * @param workersDir `<cluster>/workers`
+ * @param waitMaxMs how long to wait for the others, in milliseconds
+ * @returns the right to change them, until released or the process ends
+ * @throws {OlError} cluster_invalid where another command takes too long, worker_start where the lock
+ *   file cannot be made
+ */
+export async function claimCommands(
+  workersDir: string,
+  waitMaxMs = COMMAND_WAIT_MAX_MS,
+): Promise<WorkerClaim> {
+  const deadlineMs = performance.now() + waitMaxMs;
+  const name = join(workersDir, "commands");
+  for (let database = tryLock(name); ; database = tryLock(name)) {
+    if (database !== null) {
+      const held = database;
+      let isHeld = true;
+      const release = (): void => {
+        if (isHeld) unlock(held);
+        isHeld = false;
+      };
+      return { release };
+    }
+    if (performance.now() >= deadlineMs) {
+      throw new OlError(
+        "cluster_invalid",
+        `Cannot change the cluster of ${workersDir}: another command has been changing it for ` +
+          `${Math.round(waitMaxMs / 1000)} s, wait until it has ended`,
+        { op: "cluster.claim" },
+      );
+    }
+    await Bun.sleep(COMMAND_POLL_INTERVAL_MS);
+  }
 }

@@ -95,3 +95,16 @@ export function removePidFile(path: string): void {
   rmSync(path, { force: true });
   rmSync(startFileOf(path), { force: true });
 }
+
+/**
+ * Removes a pid file where it names exactly this process: a later start may have written its own.
+ * @param path of a pid file
+ * @param identity of the process that it was written for
+ * @returns whether it named that process
+ */
+export function removePidFileOf(path: string, identity: ProcessIdentity): boolean {
+  const named = tryReadIdentity(startFileOf(path));
+  if (named?.pid !== identity.pid || named.startTicks !== identity.startTicks) return false;
+  removePidFile(path);
+  return true;
+}

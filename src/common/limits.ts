@@ -39,6 +39,9 @@ export const DRAIN_EXTRA_MS = 2_000;
 /** How long `workers` waits for each worker's `/status`, in milliseconds. */
 export const WORKER_READY_TIMEOUT_MS = 60_000;
 
+/** How long a command waits for another one that changes the cluster: a start may take a minute. */
+export const COMMAND_WAIT_MAX_MS = 90_000;
+
 /** How long `kill` waits for a worker to drain before it sends SIGKILL, in milliseconds. */
 export const WORKER_STOP_TIMEOUT_MS = 40_000;
 

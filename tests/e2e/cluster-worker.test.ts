@@ -169,6 +169,34 @@ describe("two workers on one directory", () => {
   });
 });
 
+describe("commands at the same time", () => {
+  test("ol workers gives each start a number and keeps the files of what runs", async () => {
+    const ports = await freePorts(4);
+    const starts = [0, 1, 2].map((at) =>
+      ol(["workers", `--cluster=${cluster}`, `--port=${ports + at}`]),
+    );
+    // This one cannot start: it must take nothing away from the others.
+    const taken = Bun.listen({ hostname: "127.0.0.1", port: ports + 3, socket: { data() {} } });
+    const failing = ol(["workers", `--cluster=${cluster}`, `--port=${ports + 3}`]);
+    const results = await Promise.all([...starts, failing]);
+    taken.stop(true);
+    expect(results.map(({ exitCode }) => exitCode)).toEqual([0, 0, 0, 1]);
+    const status = await on("status", "--json");
+    const { workers } = JSON.parse(status.stdout) as { workers: { worker: string }[] };
+    expect(workers.map(({ worker }) => worker)).toEqual(["worker-0", "worker-1", "worker-2"]);
+  });
+
+  test("ol setconf loses no setting", async () => {
+    const settings = ["max_queue", "max_body_mb", "cg_pool_size", "max_runners"];
+    const done = await Promise.all(
+      settings.map((key) => ol(["setconf", `--cluster=${cluster}`, `{"${key}": 7}`])),
+    );
+    expect(done.map(({ exitCode }) => exitCode)).toEqual([0, 0, 0, 0]);
+    const template = JSON.parse(readFileSync(join(cluster, "config/template.json"), "utf8"));
+    expect(template).toMatchObject(Object.fromEntries(settings.map((key) => [key, 7])));
+  });
+});
+
 describe("ol worker-exec", () => {
   test.each([["SIGTERM"], ["SIGINT"]] as const)(
     "ends cleanly on %s with status 0",
