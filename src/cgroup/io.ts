@@ -172,7 +172,7 @@ export function tryRead(io: CgroupIo, path: string): string | null {
     return io.read(path);
   } catch (error) {
     const name = errnoNameOf(error);
-    if (name === "ENOENT" || name === "EOPNOTSUPP" || name === "ENODEV") return null;
+    if (name === "ENOENT" || name === "ENOTSUP" || name === "ENODEV") return null;
     throw error;
   }
 }

@@ -89,7 +89,7 @@ export function execve(path: string, argv: readonly string[], env: readonly stri
   check(
     "execve",
     () => path,
-    () => libc.execve(path, argvPointers, envPointers),
+    () => libc.execve(pathArgument(path), argvPointers, envPointers),
   );
   throw new Error(`execve returned with ${keep.length} strings kept`);
 }

@@ -78,6 +78,13 @@ describe("execve()", () => {
     expect(JSON.stringify(error)).not.toContain("s3cret");
   });
 
+  test("refuses a NUL in the path", () => {
+    expect(failureOf(() => execve("/no/such\0", ["a"], []))).toMatchObject({
+      call: "path",
+      errnoName: "EINVAL",
+    });
+  });
+
   test("refuses a NUL in an argument or a variable", () => {
     expect(failureOf(() => execve("/no/such", ["a\0b"], [])).errnoName).toBe("EINVAL");
     expect(failureOf(() => execve("/no/such", ["a"], ["A=\0"])).errnoName).toBe("EINVAL");
