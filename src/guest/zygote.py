@@ -6,9 +6,11 @@ other side is src/sandbox/sock/zygote-link.ts. One thread, no third-party code i
 
 import array
 import errno
+import fcntl
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -23,7 +25,7 @@ import wire
 
 REQUEST_MAX = 128 * 1024
 FDS_MAX = 12
-HIGH_FD = 1000  # above what a zygote has open, below the usual soft limit of 1024
+OPEN_MAX = 1 << 16  # a zygote holds one network per sandbox, of which there are fewer than this
 _PROCESS_NAME = b"ol-zygote"
 
 
@@ -40,17 +42,46 @@ def receive(sock, size=REQUEST_MAX):
 
 
 def keep_only(keep):
-    """Moves descriptors to 3, 4, … in order, closes all others above 2, returns the new numbers."""
-    high = [os.dup2(fd, HIGH_FD + index, inheritable=False) for index, fd in enumerate(keep)]
+    """Moves descriptors to 3, 4, … in order, closes all others above 2, returns the new numbers.
+
+    Where it fails, all are as they were: the copies have numbers that the kernel says are free.
+    """
+    free = 3 + len(keep)
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, free) for fd in keep]
     final = [os.dup2(fd, 3 + index, inheritable=False) for index, fd in enumerate(high)]
-    os.closerange(3 + len(final), 1 << 16)
+    os.closerange(free, OPEN_MAX)
     return final
+
+
+def _require_all(request, fds):
+    """Descriptors for which there was no room are left out silently, such as those of a cgroup."""
+    if len(fds) != request["descriptors"]:
+        raise OSError(errno.EMFILE, "the zygote has no room for more descriptors")
+
+
+def _raise_open_limit():
+    """As many descriptors as the host allows, up to what `keep_only` closes."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = OPEN_MAX if hard == resource.RLIM_INFINITY else min(hard, OPEN_MAX)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _reset_signals():
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _hold_network(made_out, held_in, held_out):
+    """In a child: makes a network namespace and ends once the parent has opened it."""
+    try:
+        kernel.set_name(b"ol-network")
+        kernel.unshare(kernel.CLONE_NEWNET)
+        os.write(made_out, b"1")
+        os.close(held_out)
+        os.read(held_in, 1)
+    finally:
+        os._exit(0)
 
 
 class Zygote:
@@ -96,29 +127,25 @@ class Zygote:
         """
         if self.free_networks:
             return self.free_networks.pop()
-        made_in, made_out = os.pipe2(os.O_CLOEXEC)
-        held_in, held_out = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                kernel.set_name(b"ol-network")
-                kernel.unshare(kernel.CLONE_NEWNET)
-                os.write(made_out, b"1")
-                os.close(held_out)
-                os.read(held_in, 1)
-            finally:
-                os._exit(0)
+        fds = []
+        pid = 0
         try:
+            fds.extend(os.pipe2(os.O_CLOEXEC))
+            fds.extend(os.pipe2(os.O_CLOEXEC))
+            made_in, made_out, held_in, held_out = fds
+            pid = os.fork()
+            if pid == 0:
+                _hold_network(made_out, held_in, held_out)
+            fds.remove(made_out)
             os.close(made_out)
-            made_out = -1
             if os.read(made_in, 1) != b"1":
                 raise OSError(errno.EPERM, "cannot make a network namespace")
             return os.open("/proc/%d/ns/net" % pid, os.O_RDONLY | os.O_CLOEXEC)
         finally:
-            for fd in (made_in, made_out, held_in, held_out):
-                if fd >= 0:
-                    os.close(fd)
-            os.waitpid(pid, 0)
+            for fd in fds:
+                os.close(fd)
+            if pid:
+                os.waitpid(pid, 0)
 
     def reap(self):
         while True:
@@ -173,20 +200,27 @@ class Zygote:
                 os.close(fd)
 
     def _closes(self, request, fds, body):
-        """Runs body in a forked child, which never returns into this loop. Returns its pid."""
+        """Runs body in a forked child, which never returns into this loop. Returns its pid.
+
+        body gets the descriptors under new numbers; the first of them is told of a failure.
+        """
         pid = self.fork(request["id"])
         if pid:
             return pid
         code = 1
+        guest = -1  # never the number that it will have: until then that is the zygote's own socket
         try:
+            guest = fds[0]
             _reset_signals()
             self.control.detach()  # its number is about to become the guest's socket
-            body(request, fds)
+            kept = keep_only(fds)
+            guest = kept[0]
+            body(request, kept)
             code = 0
         except BaseException as error:  # noqa: a child must end here, whatever happened
             try:
                 report = "%s: %s" % (type(error).__name__, error)
-                wire.write_all(3, wire.frame(wire.SETUP_FAILED, 0, report.encode()))
+                wire.write_all(guest, wire.frame(wire.SETUP_FAILED, 0, report.encode()))
             except OSError:
                 pass
         finally:
@@ -194,8 +228,9 @@ class Zygote:
 
     def spare(self, request, fds):
         """fds: the guest's socket, then one cgroup.procs per hierarchy."""
+        _require_all(request, fds)
         if not request["privateNetwork"]:
-            self._closes(request, fds, lambda r, f: self._spare_body(r, keep_only(f), -1))
+            self._closes(request, fds, lambda r, f: self._spare_body(r, f, -1))
             return
         network = self.take_network()
         try:
@@ -206,7 +241,6 @@ class Zygote:
         self.networks[pid] = network
 
     def _networked_body(self, request, fds):
-        fds = keep_only(fds)
         self._spare_body(request, fds[:-1], fds[-1])
 
     def _spare_body(self, request, fds, network):
@@ -237,6 +271,7 @@ class Zygote:
 
     def zygote(self, request, fds):
         """fds: the child's control socket, a log, then one cgroup.procs per hierarchy."""
+        _require_all(request, fds)
         ready_in, ready_out = os.pipe2(os.O_CLOEXEC)
         mapped_in, mapped_out = os.pipe2(os.O_CLOEXEC)
         try:
@@ -306,7 +341,8 @@ class Zygote:
 
     def command(self, request, fds):
         """fds: a status socket, stdout, stderr, the mounts, then one cgroup.procs per hierarchy."""
-        self._closes(request, fds, lambda r, f: command.body(r, keep_only(f), self.filters))
+        _require_all(request, fds)
+        self._closes(request, fds, lambda r, f: command.body(r, f, self.filters))
 
 
 def become_root():
@@ -340,6 +376,7 @@ def _mount_first_proc():
 def main(control_fd, programs):
     """Entry of the root zygote: runs as root of the host inside the base, then gives that up."""
     control = socket.socket(fileno=control_fd)
+    _raise_open_limit()
     kernel.set_name(_PROCESS_NAME)
     _mount_first_proc()
     kernel.unshare(kernel.CLONE_NEWUSER | sandbox.NAMESPACES)

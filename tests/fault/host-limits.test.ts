@@ -4,7 +4,15 @@
  */
 
 import { afterEach, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 import { CallTally, NONCE_LAMBDA, nonceCall } from "../helpers/nonce-calls.ts";
@@ -129,8 +137,14 @@ test("a worker with few descriptors refuses what it cannot make and serves on", 
   }
 });
 
+/** Pipes of a process: a zygote that rests has one, which wakes it when a child ends. */
+function pipesOf(pid: number): number {
+  const targets = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+  return targets.filter((target) => target.startsWith("pipe:")).length;
+}
+
 test("a root zygote that cannot fork fails new sandboxes alone, and works again after", async () => {
-  worker = await startWorker({ registry_cache_ms: 50, handler_cache_size: 0 });
+  worker = await startWorker({ registry_cache_ms: 50, handler_cache_size: 0, network: "none" });
   const zygote = processesBelow(worker.pid()).find(({ role }) => role === "zygote");
   const own = readFileSync(`/proc/${zygote?.pid}/cgroup`, "utf8").split("\n");
   const path = own.flatMap((line) => /^\d+:pids:(.*)$/.exec(line)?.[1] ?? [])[0];
@@ -146,6 +160,7 @@ test("a root zygote that cannot fork fails new sandboxes alone, and works again 
   expect(tally.others(200, 503)).toEqual([]);
   expect(tally.count(503)).toBeGreaterThan(0);
   writeFileSync(file, before);
+  await waitFor(() => pipesOf(zygote?.pid ?? 0) === 2, "it holds no pipe of a failed fork");
   await waitFor(async () => (await callsOf(["new-0"])).count(200) === 1, "a sandbox is made again");
   expect((await callsOf(makeLambdas("new", 20))).others(200)).toEqual([]);
   await waitFor(async () => (await worker.stats()).memory.reservedBytes === 0, "nothing is kept");

@@ -187,6 +187,7 @@ export class CachedZygotes {
       op: "zygote",
       id: spec.id,
       uid,
+      descriptors: 2 + joinFds.length,
       ids: UIDS_PER_WORKER,
       packages: spec.packages.map(({ dir }) => `/packages/${dir}`),
       imports: spec.imports,

@@ -147,10 +147,12 @@ async function start(run: Run, filesDir: string): Promise<Report> {
       const attributes = mount.readOnly ? NO_SETUID | MOUNT_ATTR_RDONLY : NO_SETUID;
       toClose.push(detachedMount(mount.source, attributes));
     }
+    const joinFds = cgroup.openJoinFds();
     const request = {
       op: "command",
       id: parts.id,
       uid,
+      descriptors: 3 + mounts.length + joinFds.length,
       argv: spec.argv,
       env: spec.env,
       targets: mounts.map(({ target }) => target),
@@ -158,7 +160,7 @@ async function start(run: Run, filesDir: string): Promise<Report> {
       fileMaxBytes: spec.limits.scratchMaxBytes,
       processesMax: spec.limits.processesMax,
     };
-    const fds = [theirs, run.stdoutFd, run.stderrFd, ...toClose.slice(1), ...cgroup.openJoinFds()];
+    const fds = [theirs, run.stdoutFd, run.stderrFd, ...toClose.slice(1), ...joinFds];
     const sent = (): void => {
       for (const fd of toClose.splice(0)) closeSync(fd);
     };

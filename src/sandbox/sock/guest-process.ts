@@ -162,6 +162,7 @@ export class GuestProcess {
       op: "spare",
       id,
       uid,
+      descriptors: 1 + joinFds.length,
       scratchMaxBytes: limits.scratchMaxBytes,
       fileMaxBytes: limits.scratchMaxBytes,
       processesMax: limits.processesMax,
