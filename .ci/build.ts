@@ -10,14 +10,14 @@ import { join } from "node:path";
 import { compile, ROOT } from "./compile.ts";
 
 /** Builds both names in a directory of their own, then renames them into `bin/`. */
-function build(): void {
+async function build(): Promise<void> {
   const startedMs = performance.now();
   const binDir = join(ROOT, "bin");
   mkdirSync(binDir, { recursive: true });
   const stagingDir = mkdtempSync(join(binDir, ".build-"));
   try {
     const staged = join(stagingDir, "ol");
-    compile(staged);
+    await compile(staged);
     linkSync(staged, join(stagingDir, "admin"));
     renameSync(staged, join(binDir, "ol"));
     renameSync(join(stagingDir, "admin"), join(binDir, "admin"));
@@ -29,4 +29,4 @@ function build(): void {
   process.stdout.write(`bin/ol and bin/admin: ${sizeMb} MB, ${seconds} s\n`);
 }
 
-build();
+await build();

@@ -1,5 +1,6 @@
 /** How the executable is compiled, for this machine or another one. */
 
+import { isBuiltin } from "node:module";
 import { join } from "node:path";
 
 import packageJson from "../package.json";
@@ -7,54 +8,81 @@ import packageJson from "../package.json";
 /** Root of the project. */
 export const ROOT = join(import.meta.dir, "..");
 
-/** A compile takes about two seconds, a download of another target's runtime some more. */
-const BUILD_TIMEOUT_MS = 300_000;
+/**
+ * What dependencies ask for inside a try and do without: native parts of dockerode's ssh client, and
+ * colours of a debug log. Left as they are, they would be looked for below the directory in which the
+ * executable is started, and what lies there would run as root.
+ */
+const LEFT_OUT = /^(cpu-features|supports-color)$|\.node$/;
+
+const LEAVES_OUT: Bun.BunPlugin = {
+  name: "leave-out",
+  setup(build) {
+    build.onResolve({ filter: LEFT_OUT }, ({ path }) => ({ path, namespace: "left-out" }));
+    build.onLoad({ filter: /./, namespace: "left-out" }, ({ path }) => ({
+      contents: `throw new Error("${path} is not part of this program")`,
+      loader: "js",
+    }));
+  },
+};
 
 /**
- * Why each flag: bytecode, ESM and splitting make `ol --version` start in a few milliseconds; the
- * autoload flags keep a `bunfig.toml` or `.env` of the current directory from running code as root;
+ * Why each setting: bytecode, ESM and splitting make `ol --version` start in a few milliseconds;
  * minifying identifiers too would rename error classes; NODE_ENV is otherwise inlined as
  * "development", which makes the HTTP server show its insides.
  */
-const FLAGS = [
-  "--minify-syntax",
-  "--minify-whitespace",
-  "--format=esm",
-  "--splitting",
-  "--define",
-  'process.env.NODE_ENV="production"',
-  "--define",
-  `VERSION=${JSON.stringify(packageJson.version)}`,
-  // An optional native part of dockerode's ssh client, which is asked for inside a try.
-  "--external",
-  "cpu-features",
-];
+const SETTINGS = {
+  entrypoints: [join(ROOT, "src/main.ts")],
+  root: ROOT,
+  target: "bun",
+  format: "esm",
+  splitting: true,
+  minify: { syntax: true, whitespace: true, identifiers: false },
+  define: {
+    "process.env.NODE_ENV": '"production"',
+    VERSION: JSON.stringify(packageJson.version),
+  },
+  plugins: [LEAVES_OUT],
+  metafile: true,
+  throw: false,
+} as const satisfies Partial<Bun.BuildConfig>;
 
-const COMPILE_FLAGS = [
-  "--compile",
-  "--sourcemap",
-  "--bytecode",
-  "--no-compile-autoload-dotenv",
-  "--no-compile-autoload-bunfig",
-];
+/** No file of the directory in which the executable is started may change what it runs. */
+const AUTOLOADS_NOTHING = {
+  autoloadDotenv: false,
+  autoloadBunfig: false,
+  autoloadTsconfig: false,
+  autoloadPackageJson: false,
+} as const;
 
-/**
- * Runs `bun build` on the program. A failure to make bytecode leaves exit status 0, so the text counts.
- * @param args flags beside those that every build has
- */
-function bunBuild(args: readonly string[]): void {
-  const argv = [process.execPath, "build", ...FLAGS, ...args, join(ROOT, "src/main.ts")];
-  const result = Bun.spawnSync(argv, {
-    cwd: ROOT,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    timeout: BUILD_TIMEOUT_MS,
-  });
-  const output = `${result.stdout.toString()}${result.stderr.toString()}`;
-  if (result.exitCode !== 0 || /\berror:|Failed to generate bytecode/i.test(output)) {
-    process.stderr.write(output);
-    throw new Error(`Cannot compile bin/ol: bun build exited with ${result.exitCode}`);
+/** Modules that would be looked for at run time: the runtime's own are the only ones that may be. */
+function foreignImports(metafile: Bun.BuildMetafile): string[] {
+  return Object.entries(metafile.inputs).flatMap(([file, { imports }]) =>
+    imports
+      // Another output of the same build has the entry that it was built from.
+      .filter(({ external, entryPoint }) => external === true && entryPoint === undefined)
+      .filter(({ path }) => !isBuiltin(path) && !path.startsWith("./chunk-"))
+      .map(({ path }) => `${path} (asked for by ${file})`),
+  );
+}
+
+/** A failure to make bytecode is a message of a build that succeeds, so messages count. */
+function messageOf(result: Bun.BuildOutput): string | null {
+  const failures = result.logs.filter(
+    ({ level, message }) => level === "error" || /bytecode/i.test(message),
+  );
+  if (result.success && failures.length === 0) return null;
+  return result.logs.map(String).join("\n");
+}
+
+async function bunBuild(more: Partial<Bun.BuildConfig>): Promise<void> {
+  const result = await Bun.build({ ...SETTINGS, ...more } as Bun.BuildConfig);
+  const message = messageOf(result);
+  if (message !== null) throw new Error(`Cannot compile bin/ol: ${message}`);
+  if (result.metafile === undefined) throw new Error("Cannot compile bin/ol: no list of imports");
+  const foreign = foreignImports(result.metafile);
+  if (foreign.length > 0) {
+    throw new Error(`Cannot compile bin/ol: not part of it would be ${foreign.join(", ")}`);
   }
 }
 
@@ -62,16 +90,23 @@ function bunBuild(args: readonly string[]): void {
  * Compiles the executable.
  * @param outputPath where to
  * @param target `linux-x64`, `linux-arm64-musl` …; default: this machine
+ * @throws {Error} where it cannot be built, or would look for modules when it runs
  */
-export function compile(outputPath: string, target?: string): void {
-  const platform = target === undefined ? [] : [`--target=bun-${target}`];
-  bunBuild([...COMPILE_FLAGS, ...platform, "--outfile", outputPath]);
+export async function compile(outputPath: string, target?: string): Promise<void> {
+  const platform =
+    target === undefined ? {} : { target: `bun-${target}` as Bun.Build.CompileTarget };
+  await bunBuild({
+    sourcemap: "linked",
+    bytecode: true,
+    compile: { outfile: outputPath, ...platform, ...AUTOLOADS_NOTHING },
+  });
 }
 
 /**
  * Bundles the same modules without the runtime, with a source map for each file.
  * @param outputDir an empty directory
+ * @throws {Error} where it cannot be built
  */
-export function bundle(outputDir: string): void {
-  bunBuild(["--target=bun", "--sourcemap=external", "--outdir", outputDir]);
+export async function bundle(outputDir: string): Promise<void> {
+  await bunBuild({ sourcemap: "external", outdir: outputDir });
 }

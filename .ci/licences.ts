@@ -18,10 +18,10 @@ export interface BundledPackage {
 }
 
 /** Directories of packages that the bundle's source maps name. */
-function bundledDirectories(): string[] {
+async function bundledDirectories(): Promise<string[]> {
   const dir = mkdtempSync(join(tmpdir(), "ol-bundle-"));
   try {
-    bundle(dir);
+    await bundle(dir);
     const found = new Set<string>();
     for (const name of readdirSync(dir).filter((file) => file.endsWith(".map"))) {
       const map = JSON.parse(readFileSync(join(dir, name), "utf8")) as { sources: string[] };
@@ -63,8 +63,8 @@ function describe(dir: string): BundledPackage {
 }
 
 /** @returns every package whose code is in the executable, by name */
-export function bundledPackages(): BundledPackage[] {
-  const packages = bundledDirectories().map(describe);
+export async function bundledPackages(): Promise<BundledPackage[]> {
+  const packages = (await bundledDirectories()).map(describe);
   return packages.toSorted((a, b) => a.name.localeCompare(b.name, "en"));
 }
 

@@ -42,14 +42,14 @@ async function fill(dir: string, targets: readonly string[]): Promise<void> {
     const name = `ol-${packageJson.version}-${target}`;
     // Source maps are in the executable; the compiler also writes them beside it.
     const work = join(dir, "work");
-    compile(join(work, name), target);
+    await compile(join(work, name), target);
     renameSync(join(work, name), join(dir, name));
     rmSync(work, { recursive: true });
     await add(name);
     const sizeMb = Math.round(statSync(join(dir, name)).size / 1e6);
     process.stdout.write(`${name}: ${sizeMb} MB\n`);
   }
-  const packages = bundledPackages();
+  const packages = await bundledPackages();
   writeFileSync(join(dir, "LICENCES.txt"), renderLicences(packages));
   copyFileSync(join(ROOT, "LICENSE"), join(dir, "LICENSE"));
   for (const name of ["LICENCES.txt", "LICENSE"]) await add(name);

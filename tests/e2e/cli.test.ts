@@ -1,8 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ADMIN, OL, ol } from "../helpers/ol.ts";
+import { PROJECT_DIR } from "../helpers/paths.ts";
 
 let temp = "";
 beforeAll(() => {
@@ -114,19 +124,51 @@ describe("errors", () => {
 });
 
 describe("the executable", () => {
+  /** Puts a module in a directory under each name that any dependency could ask for. */
+  function plantModules(dir: string, evil: string): void {
+    const installed = readdirSync(join(PROJECT_DIR, "node_modules")).filter((n) => /^\w/.test(n));
+    for (const name of [...installed, "cpu-features", "ssh2", "supports-color", "nan"]) {
+      const module = join(dir, "node_modules", name);
+      mkdirSync(module, { recursive: true });
+      writeFileSync(join(module, "index.js"), evil);
+      writeFileSync(join(module, "package.json"), JSON.stringify({ name, main: "index.js" }));
+    }
+    const native = join(dir, "crypto/build/Release");
+    mkdirSync(native, { recursive: true });
+    writeFileSync(join(native, "sshcrypto.node"), "not an object file");
+  }
+
   test("needs no other file of ours and runs nothing of the directory it is started in", async () => {
     const dir = join(temp, "alone");
     mkdirSync(dir);
+    const pwned = join(temp, "pwned");
+    const evil = `require("node:fs").appendFileSync(${JSON.stringify(pwned)}, __filename + "\\n");`;
+    plantModules(dir, evil);
+    const paths = { "*": ["./evil.ts"] };
+    writeFileSync(join(dir, "tsconfig.json"), JSON.stringify({ compilerOptions: { paths } }));
+    const main = { name: "evil", type: "module", main: "evil.ts", imports: { "#*": "./evil.ts" } };
+    writeFileSync(join(dir, "package.json"), JSON.stringify(main));
     const alone = join(dir, "ol");
     copyFileSync(OL, alone);
     writeFileSync(join(dir, "bunfig.toml"), 'preload = ["./evil.ts"]\n');
-    writeFileSync(join(dir, "evil.ts"), 'require("node:fs").writeFileSync("pwned", "");');
+    writeFileSync(join(dir, "evil.ts"), evil);
+    const before = readdirSync(dir).toSorted();
     writeFileSync(join(dir, ".env"), "OL_CLUSTER=/from-dotenv\n");
     const { stderr, exitCode } = await ol(["status"], { program: alone, cwd: dir });
     expect(exitCode).toBe(2);
     expect(stderr).toContain("OL_CLUSTER is not set");
     expect((await ol(["help"], { program: alone, cwd: dir })).exitCode).toBe(0);
-    expect(readdirSync(dir).toSorted()).toEqual([".env", "bunfig.toml", "evil.ts", "ol"]);
+    // These load the most modules, the client of Docker among them; whether they can do their work is no matter.
+    await ol(["new", "--cluster=made", "--base=docker:no-such-image"], {
+      program: alone,
+      cwd: dir,
+    });
+    await ol(["doctor"], { program: alone, cwd: dir });
+    await ol(["kill", "--cluster=."], { program: alone, cwd: dir });
+    await ol(["registry", "--cluster=."], { program: alone, cwd: dir });
+    await ol(["worker-exec", "--config=tsconfig.json"], { program: alone, cwd: dir });
+    expect(existsSync(pwned) ? readFileSync(pwned, "utf8") : "").toBe("");
+    expect(readdirSync(dir).toSorted()).toEqual([...before, ".env"].toSorted());
   });
 
   test("takes the default cluster from OL_CLUSTER, and a flag before it", async () => {
