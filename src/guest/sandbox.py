@@ -48,10 +48,18 @@ def _write(path, text):
         os.close(fd)
 
 
+def forbid_core_dumps():
+    """For this process and all below it, once: later the filter refuses any change.
+
+    A limit of 0 does not keep the kernel from handing a dump to a program of the host, which most
+    distributions ask for in core_pattern; 1 does, and is too little for a file (fs/coredump.c).
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
 def set_limits(file_bytes, processes):
     """Bounds of the process itself, beside those of its cgroup. They can only be lowered later."""
     for kind, value in (
-        (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, FILES_MAX),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_MEMLOCK, 64 * 1024),

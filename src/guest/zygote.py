@@ -377,6 +377,7 @@ def main(control_fd, programs):
     """Entry of the root zygote: runs as root of the host inside the base, then gives that up."""
     control = socket.socket(fileno=control_fd)
     _raise_open_limit()
+    sandbox.forbid_core_dumps()
     kernel.set_name(_PROCESS_NAME)
     _mount_first_proc()
     kernel.unshare(kernel.CLONE_NEWUSER | sandbox.NAMESPACES)

@@ -35,6 +35,8 @@ export class InstanceLogs {
   #closed = false;
   /** Sizes of the streams when the last call ended that printed something. */
   #notedBytes: readonly [number, number] = [0, 0];
+  /** Sizes that `measure` has seen and `noteCall` has not. */
+  #seenBytes: readonly [number, number] | null = null;
   /** 0: there is no index. */
   #indexBytes: number;
 
@@ -59,21 +61,35 @@ export class InstanceLogs {
   /** @returns the bytes of the longer of the two streams */
   sizeBytes(): number {
     if (this.#closed) return 0;
-    return Math.max(fstatSync(this.stdoutFd).size, fstatSync(this.stderrFd).size);
+    return Math.max(...this.#sizes());
+  }
+
+  /**
+   * Looks at both streams at the end of a call; `noteCall` then goes by what was seen.
+   * @returns the bytes of the longer one
+   */
+  measure(): number {
+    if (this.#closed) return 0;
+    this.#seenBytes = this.#sizes();
+    return Math.max(...this.#seenBytes);
+  }
+
+  #sizes(): [number, number] {
+    return [fstatSync(this.stdoutFd).size, fstatSync(this.stderrFd).size];
   }
 
   /**
    * Writes down whose output the new part of the streams is, in `CALL_INDEX_FILE`: one line
    * `<bytes of stdout> <bytes of stderr> <request id>` per call that printed. The guest has no part
-   * in it, so it can neither forge a line nor be slowed down; a call that prints nothing costs two
-   * looks at a size. Does not throw: an index is not worth a call.
+   * in it, so it can neither forge a line nor be slowed down; a call that prints nothing costs the
+   * two looks at a size of `measure`. Does not throw: an index is not worth a call.
    * @param requestId of a call that has ended
    */
   noteCall(requestId: string): void {
     if (this.#closed || this.#indexBytes > CALL_INDEX_MAX_BYTES) return;
     try {
-      const stdoutBytes = fstatSync(this.stdoutFd).size;
-      const stderrBytes = fstatSync(this.stderrFd).size;
+      const [stdoutBytes, stderrBytes] = this.#seenBytes ?? this.#sizes();
+      this.#seenBytes = null;
       const [stdoutNoted, stderrNoted] = this.#notedBytes;
       if (stdoutBytes === stdoutNoted && stderrBytes === stderrNoted) return;
       this.#notedBytes = [stdoutBytes, stderrBytes];
@@ -97,6 +113,7 @@ export class InstanceLogs {
     if (this.#indexBytes > 0) rmSync(join(this.#dir, CALL_INDEX_FILE), { force: true });
     this.#indexBytes = 0;
     this.#notedBytes = [0, 0];
+    this.#seenBytes = null;
   }
 
   /** @param maxBytes size to which each stream is cut where it is longer */

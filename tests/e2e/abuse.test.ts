@@ -195,6 +195,29 @@ return "read"`);
     await expectAllWell(name);
   });
 
+  test("the host's huge pages cannot be taken", async () => {
+    const name = lambda(`
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+def failed(result):
+    return errno.errorcode[ctypes.get_errno()] if result in (-1, 2 ** 64 - 1) else "taken"
+size = ctypes.c_size_t(2 << 20)
+return [
+    failed(libc.mmap(None, size, 3, 0x40022, -1, ctypes.c_long(0))),
+    failed(libc.memfd_create(b"huge", 4)),
+    failed(libc.shmget(0, size, 0o5600)),
+    failed(libc.mmap(None, size, 3, 0x22, -1, ctypes.c_long(0))),
+]`);
+    expect(JSON.parse((await worker.call(name)).text)).toEqual([
+      "EPERM",
+      "EPERM",
+      "EPERM",
+      "taken",
+    ]);
+    await expectAllWell(name);
+  });
+
   test("System V and POSIX memory count as well", async () => {
     const name = lambda(`
 import ctypes, mmap, os
@@ -250,7 +273,26 @@ pid = os.fork()
 if pid == 0:
     os.abort()
 return [os.WCOREDUMP(os.waitpid(pid, 0)[1]), resource.getrlimit(resource.RLIMIT_CORE)]`);
-    expect(JSON.parse((await worker.call(name)).text)).toEqual([false, [0, 0]]);
+    // With a limit of 0 the kernel would hand the dump to the host's program, if it has one.
+    expect(JSON.parse((await worker.call(name)).text)).toEqual([false, [1, 1]]);
+    await expectAllWell(name);
+  });
+
+  test("the limit that keeps the host from making a core dump cannot be changed", async () => {
+    const name = lambda(`
+import resource
+found = []
+for limits in ((0, 1), (0, 0), (1, 1), (2, 2)):
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, limits)
+        found.append("changed")
+    except (OSError, ValueError) as error:
+        found.append(str(error))
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+return [found, resource.getrlimit(resource.RLIMIT_CORE)]`);
+    const [found, limits] = JSON.parse((await worker.call(name)).text) as [string[], number[]];
+    expect(found).not.toContain("changed");
+    expect(limits).toEqual([1, 1]);
     await expectAllWell(name);
   });
 
@@ -350,21 +392,39 @@ return "written"`);
     await expectAllWell(name);
   });
 
-  // Until the filter refuses fallocate with FALLOC_FL_KEEP_SIZE, which no file size limit bounds.
-  test("output cannot be reserved on the host's disk past the bound", async () => {
+  test.each([
+    ["answers", "return 'written'"],
+    ["raises", "raise ValueError('written')"],
+  ])("a flood that is over before anybody looks ends it as well: it %s", async (_, end) => {
+    const name = lambda(`import os\nos.write(2, b"x" * (32 << 20))\n${end}`);
+    const { status, text } = await worker.call(name);
+    expect([status, text]).toEqual([502, expect.stringContaining("output")]);
+    await waitFor(() => outputBytes(name) <= OUTPUT_MAX, "its output is cut");
+    await expectAllWell(name);
+  });
+
+  // The filter refuses the modes that no file size limit bounds; see `checks.ts`.
+  test("output cannot be reserved on the host's disk past the bound, whatever the mode", async () => {
     const free = (): number => {
       const { bavail, bsize } = statfsSync(worker.cluster);
       return bavail * bsize;
     };
     const before = free();
     const name = lambda(`
-import ctypes, errno, time
+import ctypes, errno, os
 libc = ctypes.CDLL(None, use_errno=True)
-KEEP_SIZE, GIB = 1, 1 << 30
-result = libc.fallocate(1, KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(2 * GIB))
-return errno.errorcode[ctypes.get_errno()] if result else "reserved"`);
+GIB = 1 << 30
+os.write(1, b"x" * 65536)
+found = {}
+for mode in (0, 1, 2, 4, 8, 0x10, 0x11, 0x20, 0x40, 0x41, 0x80):
+    start, size = (0, 65536) if mode == 8 else (0, 2 * GIB)
+    result = libc.fallocate(1, mode, ctypes.c_long(start), ctypes.c_long(size))
+    found[mode] = errno.errorcode[ctypes.get_errno()] if result else "reserved"
+return found`);
     const { text } = await worker.call(name);
-    expect(text).not.toBe('"reserved"');
+    const modes = [0, 1, 2, 4, 8, 0x10, 0x11, 0x20, 0x40, 0x41, 0x80];
+    const expected = modes.map((mode) => [mode, mode === 0 ? "EFBIG" : "EPERM"]);
+    expect(JSON.parse(text)).toEqual(Object.fromEntries(expected));
     expect(outputBytes(name)).toBeLessThanOrEqual(OUTPUT_MAX);
     expect(before - free()).toBeLessThan(1024 * MIB);
     await expectAllWell(name);

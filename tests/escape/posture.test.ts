@@ -25,7 +25,7 @@ const SYS_ADMIN = "0000000000200000";
 const LIMITS = { mem_mb: 128, procs: 40, cpu_percent: 100, runtime_sec: 30, scratch_mb: 64 };
 
 const HANDLER_LIMITS = {
-  "core file size": "0 0",
+  "core file size": "1 1",
   "file size": `${LIMITS.scratch_mb * MIB} ${LIMITS.scratch_mb * MIB}`,
   processes: `${LIMITS.procs + 8} ${LIMITS.procs + 8}`,
   "open files": "1024 1024",
@@ -191,6 +191,7 @@ describe.each(["none", "host"] as const)("posture with network %s", (network) =>
         noNewPrivileges: "0",
         seccomp: "0",
         umask: "0022",
+        oomScoreAdjustment: "500",
         root: "/",
         cwd: "/",
         descriptors: process === all.zygote ? ZYGOTE_DESCRIPTORS : STREAMS,
@@ -201,7 +202,7 @@ describe.each(["none", "host"] as const)("posture with network %s", (network) =>
       // In a user namespace of its own, all of them: over nothing but its own namespaces.
       expect(capabilities["CapEff"]).toMatch(/^0*1f*$|^0*[37]?f+$/);
       expect(capabilities["CapInh"]).toBe("0000000000000000");
-      expect(limits["core file size"]).toStartWith("0 ");
+      expect(limits["core file size"]).toBe("1 1");
       expect(cgroupOf({ ...process, cgroups }, all.worker).name).toMatch(
         /^openlambda-\d+\/root-zygote$/,
       );
@@ -230,6 +231,7 @@ describe.each(["none", "host"] as const)("posture with network %s", (network) =>
       noNewPrivileges: "1",
       seccomp: "2",
       umask: "0022",
+      oomScoreAdjustment: "500",
       root: "/",
       cwd: "/host",
       descriptors: isHandler

@@ -17,6 +17,7 @@ export interface ProcessView {
   readonly noNewPrivileges: string;
   readonly seccomp: string;
   readonly umask: string;
+  readonly oomScoreAdjustment: string;
   readonly namespaces: Readonly<Record<string, string>>;
   readonly root: string;
   readonly cwd: string;
@@ -100,6 +101,7 @@ export function viewProcess(pid: number): ProcessView {
     noNewPrivileges: text("NoNewPrivs"),
     seccomp: text("Seccomp"),
     umask: text("Umask"),
+    oomScoreAdjustment: read("oom_score_adj").trim(),
     namespaces: Object.fromEntries(
       NAMESPACES.map((kind) => [kind, readlinkSync(`/proc/${pid}/ns/${kind}`)]),
     ),

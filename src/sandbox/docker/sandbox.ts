@@ -89,10 +89,19 @@ export class DockerSandbox implements Sandbox {
       void this.end(new OlError("runtime_exceeded", words));
     }, deadlineMs);
     try {
-      return await this.#parts.connection.call(body);
+      const result = await this.#parts.connection.call(body);
+      // Within the watchdog's interval a call can write more than the bound, and be over.
+      if (this.#parts.logs.measure() > 2 * OUTPUT_MAX_BYTES) throw await this.#endFlooded();
+      return result;
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  async #endFlooded(): Promise<OlError> {
+    const words = `The lambda wrote more than ${OUTPUT_MAX_BYTES} bytes of output and was ended`;
+    await this.end(new OlError("sandbox_output_limit", words));
+    return await this.gone;
   }
 
   noteCall(requestId: string): void {

@@ -40,6 +40,9 @@ export interface InitRequest {
   readonly workerPid: number;
 }
 
+/** Of -1000 (never) to 1000 (first); one that runs without privilege cannot lower it again. */
+const SANDBOX_OOM_SCORE = 500;
+
 const DEVICES = ["null", "zero", "full", "random", "urandom"] as const;
 const LINKS = { fd: "/proc/self/fd", stdin: "fd/0", stdout: "fd/1", stderr: "fd/2" } as const;
 const READ_ONLY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
@@ -76,6 +79,8 @@ export function runInit(argument: string): never {
   const request = JSON.parse(argument) as InitRequest;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   assert(process.ppid === request.workerPid, "the worker that started this init is gone");
+  // Where the machine runs out of memory, a sandbox ends before the worker and what else serves it.
+  writeFileSync("/proc/self/oom_score_adj", String(SANDBOX_OOM_SCORE));
   const arch = seccompArch(process.arch);
   assert(arch !== null, `there is no system call filter for ${process.arch}`);
   const filter = (part: "early" | "late" | "zygote"): Uint8Array =>

@@ -100,7 +100,12 @@ export class SockSandbox implements Sandbox {
       void this.#end(new OlError("runtime_exceeded", message));
     }, deadlineMs);
     try {
-      return await this.#guest.connection.call(body);
+      const result = await this.#guest.connection.call(body);
+      this.#requireBoundedOutput();
+      return result;
+    } catch (error) {
+      this.#requireBoundedOutput();
+      throw error;
     } finally {
       clearTimeout(timer);
     }
@@ -132,7 +137,18 @@ export class SockSandbox implements Sandbox {
 
   /** Ends it where it has printed more than an instance may; for the engine's watchdog. */
   checkOutput(): void {
-    if (this.#state !== "ready" || this.#parts.logs.sizeBytes() <= 2 * OUTPUT_MAX_BYTES) return;
+    if (this.#state === "ready") this.#endIfFlooded(this.#parts.logs.sizeBytes());
+  }
+
+  /** Within the watchdog's interval a call can write more than the bound, and be over. */
+  #requireBoundedOutput(): void {
+    if (this.#state === "destroyed") return;
+    this.#endIfFlooded(this.#parts.logs.measure());
+    if (this.#reason !== null) throw this.#reason;
+  }
+
+  #endIfFlooded(bytes: number): void {
+    if (bytes <= 2 * OUTPUT_MAX_BYTES) return;
     const message = `The lambda wrote more than ${OUTPUT_MAX_BYTES} bytes of output and was ended`;
     void this.#end(new OlError("sandbox_output_limit", message));
   }

@@ -129,7 +129,8 @@ class FilterWriter {
   #check(check: Check, label: Label): void {
     this.#out.place(label);
     // Both architectures are little-endian: the low half of an argument comes first.
-    this.#out.plain(LD_W_ABS, OFFSET_ARGS + 8 * check.arg);
+    const half = check.kind === "value" && check.half === "high" ? 4 : 0;
+    this.#out.plain(LD_W_ABS, OFFSET_ARGS + 8 * check.arg + half);
     if (check.kind === "bits") {
       this.#out.jump(JMP_JSET_K, check.mask, this.#labelOf(check.set), this.#labelOf(check.clear));
       return;

@@ -1,7 +1,7 @@
 /**
- * The rows of the table that depend on an argument. Each argument used here is an `int` (or is cut to 32
- * bits by the kernel), so that only its low half counts: a filter that compared all 64 bits could be
- * passed by setting a high one. Pointers cannot be followed by a filter.
+ * The rows of the table that depend on an argument. Each argument used here is an `int`, or has no
+ * meaning in its high half, so that only its low half counts: a filter that compared all 64 bits could be
+ * passed by setting a high one. Pointers cannot be followed by a filter, only be told from none.
  */
 
 import type { SyscallName } from "./numbers.ts";
@@ -13,9 +13,19 @@ interface CheckedGroup {
   readonly calls: readonly SyscallName[];
 }
 
-/** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; NEWTIME exists in clone3 only. */
-const CLONE_NEW_ANY =
-  0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000;
+const CLONE_NEWNS = 0x00020000;
+const CLONE_NEWCGROUP = 0x02000000;
+const CLONE_NEWUTS = 0x04000000;
+const CLONE_NEWIPC = 0x08000000;
+const CLONE_NEWUSER = 0x10000000;
+const CLONE_NEWPID = 0x20000000;
+const CLONE_NEWNET = 0x40000000;
+
+/** `NAMESPACES` in `sandbox.py`. */
+const CLONE_NEW_OWN = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+
+/** NEWTIME exists in clone3 and unshare only. */
+const CLONE_NEW_ANY = CLONE_NEW_OWN | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
 
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
@@ -41,6 +51,17 @@ const SOCKET_FILTERS = [26, 50, 51, 52];
 /** Modes of fallocate; PUNCH_HOLE is only valid together with KEEP_SIZE, and only frees. */
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
+
+const MAP_HUGETLB = 0x40000;
+const MFD_HUGETLB = 4;
+const SHM_HUGETLB = 0o4000;
+
+const RLIMIT_CORE = 4;
+
+const MS_NOSUID = 2;
+const MS_NODEV = 4;
+const MS_NOEXEC = 8;
+const MS_BIND = 4096;
 
 const PRCTL_ALLOWED = [
   1, // PR_SET_PDEATHSIG
@@ -88,6 +109,73 @@ export const PRCTL_ON_ASSIGNMENT: Verdict = {
   cases: [{ values: PRCTL_SETUP, verdict: EPERM }],
   otherwise: ALLOW,
 };
+
+/** Calls that a zygote of the import cache needs to enclose children: by the arguments that it makes them with. */
+export const IN_ZYGOTE_CHECKED: readonly CheckedGroup[] = [
+  {
+    reason: "namespaces of a child, of the network that it is given, and of a zygote below",
+    verdict: {
+      kind: "value",
+      arg: 0,
+      cases: [
+        {
+          values: [
+            CLONE_NEWPID,
+            CLONE_NEWNET,
+            CLONE_NEW_OWN,
+            CLONE_NEWUSER | CLONE_NEWNS,
+            CLONE_NEWUSER | CLONE_NEW_OWN,
+            CLONE_NEWUSER | CLONE_NEW_OWN | CLONE_NEWNET,
+          ],
+          verdict: ALLOW,
+        },
+      ],
+      otherwise: EPERM,
+    },
+    calls: ["unshare"],
+  },
+  {
+    reason: "back into its own pid namespace after a fork; into the network that a child is given",
+    verdict: {
+      kind: "value",
+      arg: 1,
+      cases: [{ values: [CLONE_NEWPID, CLONE_NEWNET], verdict: ALLOW }],
+      otherwise: EPERM,
+    },
+    calls: ["setns"],
+  },
+  {
+    reason: "/proc, scratch space and its second names: nothing that is set-uid or a device",
+    verdict: {
+      kind: "value",
+      arg: 3,
+      cases: [
+        {
+          values: [MS_NOSUID | MS_NODEV | MS_NOEXEC, MS_NOSUID | MS_NODEV, MS_BIND],
+          verdict: ALLOW,
+        },
+      ],
+      otherwise: EPERM,
+    },
+    calls: ["mount"],
+  },
+  {
+    reason: "filters, bounding and ambient sets of a child",
+    verdict: {
+      kind: "value",
+      arg: 0,
+      cases: [
+        {
+          // PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_CAP_AMBIENT
+          values: [...PRCTL_ALLOWED, ...PRCTL_SETUP, 24, 47],
+          verdict: ALLOW,
+        },
+      ],
+      otherwise: EPERM,
+    },
+    calls: ["prctl"],
+  },
+];
 
 /** Requests that Python, its libraries and ordinary tools make of files, pipes and sockets. */
 const IOCTL_ALLOWED = [
@@ -181,6 +269,18 @@ function nodeCheck(arg: number): Verdict {
   };
 }
 
+/** Whether a pointer is none. */
+function nullCheck(arg: number): Verdict {
+  const high: Verdict = {
+    kind: "value",
+    arg,
+    half: "high",
+    cases: [{ values: [0], verdict: ALLOW }],
+    otherwise: EPERM,
+  };
+  return { kind: "value", arg, cases: [{ values: [0], verdict: high }], otherwise: EPERM };
+}
+
 const ALWAYS: readonly CheckedGroup[] = [
   {
     reason: "new processes and threads, but no new namespaces",
@@ -256,16 +356,51 @@ const ALWAYS: readonly CheckedGroup[] = [
   },
   {
     reason:
-      "reserving space, but not past the end of a file: the file size limit does not bound that, and a " +
-      "lambda's output lies on the host's disk",
+      "reserving space within the file size limit, and freeing it; the other modes allocate past the end of " +
+      "a file without a bound, and a lambda's output lies on the host's disk",
     verdict: {
       kind: "value",
       arg: 1,
-      mask: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
-      cases: [{ values: [FALLOC_FL_KEEP_SIZE], verdict: EPERM }],
-      otherwise: ALLOW,
+      cases: [{ values: [0, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE], verdict: ALLOW }],
+      otherwise: EPERM,
     },
     calls: ["fallocate"],
+  },
+  {
+    reason: "memory, but not from the host's pool of huge pages, which no memory limit counts",
+    verdict: { kind: "bits", arg: 3, mask: MAP_HUGETLB, set: EPERM, clear: ALLOW },
+    calls: ["mmap"],
+  },
+  {
+    reason: "files in memory, but not of huge pages",
+    verdict: { kind: "bits", arg: 1, mask: MFD_HUGETLB, set: EPERM, clear: ALLOW },
+    calls: ["memfd_create"],
+  },
+  {
+    reason: "System V memory, but not of huge pages",
+    verdict: { kind: "bits", arg: 2, mask: SHM_HUGETLB, set: EPERM, clear: ALLOW },
+    calls: ["shmget"],
+  },
+  {
+    reason:
+      "limits, but for that of core dumps: only the one that it has keeps the host from making them",
+    verdict: {
+      kind: "value",
+      arg: 0,
+      cases: [{ values: [RLIMIT_CORE], verdict: EPERM }],
+      otherwise: ALLOW,
+    },
+    calls: ["setrlimit"],
+  },
+  {
+    reason: "the same, and asking for any of them: then there are no new values",
+    verdict: {
+      kind: "value",
+      arg: 1,
+      cases: [{ values: [RLIMIT_CORE], verdict: nullCheck(2) }],
+      otherwise: ALLOW,
+    },
+    calls: ["prlimit64"],
   },
   { reason: "nodes that are no devices", verdict: nodeCheck(1), calls: ["mknod"] },
   { reason: "nodes that are no devices", verdict: nodeCheck(2), calls: ["mknodat"] },

@@ -10,11 +10,13 @@ export type Action =
 
 /** What is decided by one argument. */
 export type Check =
-  /** By the value of an argument's low 32 bits, after masking. */
+  /** By the value of 32 bits of an argument, after masking. */
   | {
       readonly kind: "value";
       /** Position of the argument, 0 to 5. */
       readonly arg: number;
+      /** Which of its bits, where it is as wide as a pointer; default the low 32. */
+      readonly half?: "high";
       /** Bits that count; default all 32. */
       readonly mask?: number;
       readonly cases: readonly { readonly values: readonly number[]; readonly verdict: Verdict }[];

@@ -8,7 +8,13 @@
  * @see seccomp(2), and the default profiles of Docker and systemd for what programs in the field need
  */
 
-import { CHECKED, CHECKED_NETLINK, PRCTL_ON_ASSIGNMENT, PRCTL_UNTIL_ASSIGNED } from "./checks.ts";
+import {
+  CHECKED,
+  CHECKED_NETLINK,
+  IN_ZYGOTE_CHECKED,
+  PRCTL_ON_ASSIGNMENT,
+  PRCTL_UNTIL_ASSIGNED,
+} from "./checks.ts";
 import type { SyscallName } from "./numbers.ts";
 import { ALLOW, ENOSYS, EPERM, type Verdict } from "./policy.ts";
 
@@ -51,9 +57,8 @@ const ALLOWED: readonly SyscallGroup[] = [
   {
     reason: "memory of its own; counted by the cgroup",
     verdict: ALLOW,
-    calls:
-      names(`brk mmap munmap mremap mprotect madvise msync mincore mlock mlock2 munlock mlockall
-      munlockall memfd_create pkey_mprotect pkey_alloc pkey_free mseal map_shadow_stack membarrier`),
+    calls: names(`brk munmap mremap mprotect madvise msync mincore mlock mlock2 munlock mlockall
+      munlockall pkey_mprotect pkey_alloc pkey_free mseal map_shadow_stack membarrier`),
   },
   {
     reason:
@@ -80,9 +85,8 @@ const ALLOWED: readonly SyscallGroup[] = [
   {
     reason: "who it is, what it may use; raising a limit needs a capability that it does not have",
     verdict: ALLOW,
-    calls:
-      names(`getuid geteuid getgid getegid getresuid getresgid getgroups capget getrlimit setrlimit
-      prlimit64 getrusage sysinfo uname times getpriority setpriority ioprio_get ioprio_set`),
+    calls: names(`getuid geteuid getgid getegid getresuid getresgid getgroups capget getrlimit
+      getrusage sysinfo uname times getpriority setpriority ioprio_get ioprio_set`),
   },
   {
     reason: "scheduling of its own threads; real-time classes need a capability",
@@ -117,8 +121,7 @@ const ALLOWED: readonly SyscallGroup[] = [
     reason:
       "System V and POSIX message passing: a namespace of its own, memory counted by the cgroup",
     verdict: ALLOW,
-    calls:
-      names(`shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl
+    calls: names(`shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl
       mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr`),
   },
   { reason: "random numbers", verdict: ALLOW, calls: names("getrandom") },
@@ -254,9 +257,9 @@ const IN_ZYGOTE: readonly SyscallGroup[] = [
   {
     reason: "enclosing children: capabilities for these it has in its own user namespace only",
     verdict: ALLOW,
-    calls: names(`unshare setns mount move_mount sethostname setgroups setresuid setresgid capset
-      prctl`),
+    calls: names("move_mount sethostname setgroups setresuid setresgid capset"),
   },
+  ...IN_ZYGOTE_CHECKED,
 ];
 
 /** What tells one sandbox's filter from another's. */

@@ -25,7 +25,8 @@ function resolve(verdict: Verdict, args: readonly bigint[]): Action {
   }
   if (verdict.kind === "value") {
     const mask = BigInt(verdict.mask ?? 0xffffffff);
-    const value = Number((args[verdict.arg] ?? 0n) & 0xffffffffn & mask);
+    const word = (args[verdict.arg] ?? 0n) >> (verdict.half === "high" ? 32n : 0n);
+    const value = Number(word & 0xffffffffn & mask);
     const hit = verdict.cases.find((entry) => entry.values.includes(value));
     return resolve(hit?.verdict ?? verdict.otherwise, args);
   }

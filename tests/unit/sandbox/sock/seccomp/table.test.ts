@@ -179,6 +179,87 @@ describe.each([...ARCHES])("the filter of %s", (arch) => {
   });
 });
 
+describe.each([...ARCHES])("arguments under the filter of %s", (arch) => {
+  const column = arch === "x86_64" ? 0 : 1;
+  const host = buildSeccompFilter({ arch, network: "host" });
+  const zygote = buildSeccompFilter({ arch, network: "host", part: "zygote" });
+  const ask = (filter: Uint8Array, name: SyscallName, ...args: (number | bigint)[]): string =>
+    verdictOf(filter, arch, SYSCALL_NUMBERS[name][column] ?? -1, args.map(BigInt));
+
+  const MODES: readonly (readonly [string, number, string])[] = [
+    ["nothing", 0, "allow"],
+    ["KEEP_SIZE", 1, "errno 1"],
+    ["PUNCH_HOLE alone", 2, "errno 1"],
+    ["PUNCH_HOLE and KEEP_SIZE", 3, "allow"],
+    ["NO_HIDE_STALE", 4, "errno 1"],
+    ["COLLAPSE_RANGE", 8, "errno 1"],
+    ["ZERO_RANGE", 0x10, "errno 1"],
+    ["ZERO_RANGE and KEEP_SIZE", 0x11, "errno 1"],
+    ["INSERT_RANGE", 0x20, "errno 1"],
+    ["INSERT_RANGE, PUNCH_HOLE and KEEP_SIZE", 0x23, "errno 1"],
+    ["UNSHARE_RANGE", 0x40, "errno 1"],
+    ["UNSHARE_RANGE and KEEP_SIZE", 0x41, "errno 1"],
+    ["WRITE_ZEROES", 0x80, "errno 1"],
+    ["a mode of a later kernel", 0x100, "errno 1"],
+  ];
+
+  test.each(MODES)("fallocate() with %s", (_, mode, verdict) => {
+    for (const high of [0n, 1n << 32n]) {
+      expect(ask(host, "fallocate", 1, high | BigInt(mode))).toBe(verdict);
+    }
+  });
+
+  test("refuses huge pages in mmap(), memfd_create() and shmget(), of any size", () => {
+    for (const size of [0n, 21n << 26n, 30n << 26n, 1n << 32n]) {
+      expect(ask(host, "mmap", 0, 4096, 3, 0x40022n | size, -1n)).toBe("errno 1");
+      expect(ask(host, "mmap", 0, 4096, 3, 0x22n | size, -1n)).toBe("allow");
+      expect(ask(host, "memfd_create", 0, 4n | size)).toBe("errno 1");
+      expect(ask(host, "memfd_create", 0, 3n | size)).toBe("allow");
+      expect(ask(host, "shmget", 0, 4096, 0o4600n | size)).toBe("errno 1");
+      expect(ask(host, "shmget", 0, 4096, 0o1600n | size)).toBe("allow");
+    }
+  });
+
+  test("lets nobody change the limit of core dumps, and everybody ask for it", () => {
+    for (const pointer of [1, 0x7ffe_0000, 1n << 32n, 0xffff_0000_0000n]) {
+      expect(ask(host, "prlimit64", 0, 4, pointer, 0)).toBe("errno 1");
+      expect(ask(zygote, "prlimit64", 0, 4, pointer, 0)).toBe("errno 1");
+      expect(ask(host, "prlimit64", 0, 7, pointer, 0)).toBe("allow");
+    }
+    expect(ask(host, "prlimit64", 0, 4, 0, 0x7ffe_0000)).toBe("allow");
+    expect(ask(host, "setrlimit", 4, 0x7ffe_0000)).toBe("errno 1");
+    expect(ask(host, "setrlimit", 7, 0x7ffe_0000)).toBe("allow");
+    expect(ask(host, "getrlimit", 4, 0x7ffe_0000)).toBe("allow");
+  });
+
+  test("lets a zygote make the namespaces and mounts of its children, and no others", () => {
+    const own = 0x0e020000;
+    const namespaces = [0x20000000, 0x40000000, own, 0x10020000, own | 0x10000000, 0x5e020000];
+    for (const flags of namespaces) expect(ask(zygote, "unshare", flags)).toBe("allow");
+    for (const flags of [0, 0x10000000, 0x20000, 0x80, own | 0x80, 0x30000000, 0x200, 0x400]) {
+      expect(ask(zygote, "unshare", flags)).toBe("errno 1");
+    }
+    expect(ask(zygote, "setns", 5, 0x20000000)).toBe("allow");
+    expect(ask(zygote, "setns", 5, 0x40000000)).toBe("allow");
+    for (const kind of [0, 0x20000, 0x10000000, 0x60000000]) {
+      expect(ask(zygote, "setns", 5, kind)).toBe("errno 1");
+    }
+    for (const flags of [14, 6, 4096]) expect(ask(zygote, "mount", 1, 1, 1, flags)).toBe("allow");
+    for (const flags of [0, 2, 4, 32, 4096 | 32, 4096 | 16384, 8192, 1 << 18, 1 << 20]) {
+      expect(ask(zygote, "mount", 1, 1, 1, flags)).toBe("errno 1");
+    }
+    for (const option of [1, 4, 15, 22, 24, 38, 47]) {
+      expect(ask(zygote, "prctl", option)).toBe("allow");
+    }
+    for (const option of [8, 28, 33, 35, 53, 59, 62, 0x59616d61]) {
+      expect(ask(zygote, "prctl", option)).toBe("errno 1");
+    }
+    for (const name of ["unshare", "setns", "mount", "move_mount"] as const) {
+      expect(ask(host, name, 0x20000000, 0x20000000, 0, 6)).toBe("errno 1");
+    }
+  });
+});
+
 test("the table names every call once and gives each group a reason", () => {
   const seen = new Map<string, number>();
   for (const group of syscallTable({ network: "host" })) {
