@@ -4,7 +4,7 @@
  */
 
 import { OlError } from "../common/errors.ts";
-import { GUEST_MESSAGE_MAX_CHARS } from "../common/limits.ts";
+import { FRAME_MAX_BYTES, GUEST_MESSAGE_MAX_CHARS } from "../common/limits.ts";
 import { encodeFrame, type Frame, FrameReader, FrameType } from "./wire.ts";
 
 /** What the guest said when the lambda was loaded. */
@@ -40,7 +40,26 @@ interface PendingCall {
   reject(error: OlError): void;
 }
 
+/**
+ * How far a guest is, which decides what it may say.
+ *
+ * | phase | frames |
+ * | --- | --- |
+ * | `waiting`, for its lambda | SETUP_FAILED |
+ * | `loading` | READY, LOAD_FAILED, SETUP_FAILED |
+ * | `ready` | one answer to each call |
+ */
+type Phase = "waiting" | "loading" | "ready";
+
 const decoder = new TextDecoder();
+
+/** Longest frame of a guest that is not told of anything yet: a message, in UTF-8. */
+const EARLY_FRAME_MAX_BYTES = 4 * GUEST_MESSAGE_MAX_CHARS;
+
+function outOfTurn(): OlError {
+  const message = "The lambda's process sent a message out of turn; it was ended";
+  return new OlError("protocol_violation", message);
+}
 
 function guestText(payload: Uint8Array): string {
   return decoder.decode(payload.subarray(0, GUEST_MESSAGE_MAX_CHARS));
@@ -56,14 +75,22 @@ export class GuestConnection {
   #nextCall = 1;
   #loadError: OlError | null = null;
   #ended = false;
+  #phase: Phase;
 
   /**
    * @param socket an open stream socket
    * @param events who hears of loading and of the end
+   * @param isWaiting whether the guest gets its lambda later: see `assigned`
    */
-  constructor(socket: GuestSocket, events: GuestEvents) {
+  constructor(socket: GuestSocket, events: GuestEvents, isWaiting = false) {
     this.#socket = socket;
     this.#events = events;
+    this.#phase = isWaiting ? "waiting" : "loading";
+  }
+
+  /** Says that from now on the lambda's own code may speak. */
+  assigned(): void {
+    if (this.#phase === "waiting") this.#phase = "loading";
   }
 
   /** Calls that wait for their answer. */
@@ -114,7 +141,11 @@ export class GuestConnection {
   received(chunk: Uint8Array): void {
     if (this.#ended) return;
     try {
-      for (const frame of this.#reader.push(chunk)) this.#handle(frame);
+      const payloadMax = this.#phase === "waiting" ? EARLY_FRAME_MAX_BYTES : FRAME_MAX_BYTES;
+      for (const frame of this.#reader.push(chunk, payloadMax)) this.#handle(frame);
+      // Nobody asked for anything: it would only make the worker hold what it sends.
+      const isAsked = this.#phase !== "ready" || this.#pending.size > 0;
+      if (!isAsked && this.#reader.heldBytes > 0) throw outOfTurn();
     } catch (error) {
       if (!(error instanceof OlError)) throw error;
       this.#end(error);
@@ -145,17 +176,37 @@ export class GuestConnection {
   }
 
   #handle(frame: Frame): void {
-    if (frame.type === FrameType.READY) {
-      this.#ready(frame.payload);
-      return;
-    }
-    if (frame.type === FrameType.LOAD_FAILED || frame.type === FrameType.SETUP_FAILED) {
-      const code = frame.type === FrameType.LOAD_FAILED ? "lambda_load" : "sandbox_create";
-      this.#loadError = new OlError(code, guestText(frame.payload).trimEnd());
-      this.fail(this.#loadError);
-      this.#end(this.#loadError);
-      return;
-    }
+    if (this.#ended) return;
+    if (this.#phase === "ready") this.#answered(frame);
+    else if (frame.type === FrameType.SETUP_FAILED) this.#setUpFailed(frame.payload);
+    else if (this.#phase === "waiting") throw outOfTurn();
+    else if (frame.type === FrameType.READY) this.#ready(frame.payload);
+    else if (frame.type === FrameType.LOAD_FAILED) this.#loadFailed(frame.payload);
+    else throw outOfTurn();
+  }
+
+  #loadFailed(payload: Uint8Array): void {
+    this.#endLoading(new OlError("lambda_load", guestText(payload).trimEnd()));
+  }
+
+  /** Once it has its lambda, anybody in there may say so: it is no word about the worker then. */
+  #setUpFailed(payload: Uint8Array): void {
+    const text = guestText(payload).trimEnd();
+    const error =
+      this.#phase === "waiting"
+        ? new OlError("sandbox_create", text)
+        : new OlError("sandbox_died", `The lambda's process could not be set up: ${text}`);
+    this.#endLoading(error);
+  }
+
+  #endLoading(error: OlError): void {
+    this.#loadError = error;
+    this.fail(error);
+    this.#end(error);
+  }
+
+  #answered(frame: Frame): void {
+    if (frame.type < FrameType.RESULT || frame.type > FrameType.BAD_EVENT) throw outOfTurn();
     const call = this.#pending.get(frame.callId);
     if (call === undefined) {
       throw new OlError(
@@ -168,6 +219,7 @@ export class GuestConnection {
   }
 
   #ready(payload: Uint8Array): void {
+    this.#phase = "ready";
     const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
     const length = payload.byteLength >= 4 ? view.getUint32(0, true) : payload.byteLength;
     let importUs = 0;

@@ -217,7 +217,9 @@ def serve(sock, reader, config, code):
         _serve_threads(fd, reader, handler)
         return
     reader.poll(sock)
-    if not reader.pending():
+    # Compiled code goes out before the first event comes in, or whoever gets hold of this process
+    # through that event could offer code for all later ones. Else one write is saved.
+    if fresh or not reader.pending():
         wire.write_all(fd, ready)
         ready = b""
     while True:

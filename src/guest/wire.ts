@@ -70,53 +70,78 @@ function violation(what: string): OlError {
   return new OlError("protocol_violation", `The lambda's process ${what}; it was ended`);
 }
 
-/** Cuts what a guest sends into frames. */
+const NOTHING = new Uint8Array(0);
+
+/** How much room is made at once for a frame that comes in pieces: it is copied a third more at most. */
+const GROWTH = 4;
+
+function unsigned(bytes: Uint8Array, at: number): number {
+  const [a = 0, b = 0, c = 0, d = 0] = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+  return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
+}
+
+/**
+ * Cuts what a guest sends into frames. What it holds of one that is not complete is a copy in one piece,
+ * so that a frame sent byte by byte costs no more memory than one sent whole.
+ */
 export class FrameReader {
-  #chunks: Uint8Array[] = [];
-  #bytes = 0;
+  /** Its first `#size` bytes have arrived; the rest is room, which no frame given away shares. */
+  #held: Uint8Array = NOTHING;
+  #size = 0;
+  /** Bytes of the frame that is under way, as far as that is known. */
+  #wanted = 0;
+
+  /** Bytes that have arrived of a frame that is not complete. */
+  get heldBytes(): number {
+    return this.#size;
+  }
 
   /**
    * @param chunk bytes as they arrived; kept, not copied
+   * @param payloadMax longest payload that may be announced now; default `FRAME_MAX_BYTES`
    * @returns the frames that are complete now
    * @throws {OlError} protocol_violation where a length or a type cannot be
    */
-  push(chunk: Uint8Array): Frame[] {
-    if (chunk.byteLength > 0) {
-      this.#chunks.push(chunk);
-      this.#bytes += chunk.byteLength;
+  push(chunk: Uint8Array, payloadMax: number = FRAME_MAX_BYTES): Frame[] {
+    if (this.#size === 0) {
+      this.#held = chunk;
+      this.#size = chunk.byteLength;
+    } else {
+      this.#append(chunk);
     }
     const frames: Frame[] = [];
-    for (;;) {
-      if (this.#bytes < FRAME_HEADER_BYTES) return frames;
-      const head = this.#headBytes();
-      const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
-      const length = view.getUint32(0, true);
-      if (length > FRAME_MAX_BYTES) throw violation(`announced a frame of ${length} bytes`);
-      const type = head[4] as number;
+    let start = 0;
+    while (this.#size - start >= FRAME_HEADER_BYTES) {
+      const held = this.#held;
+      const length = unsigned(held, start);
+      if (length > payloadMax) throw violation(`announced a frame of ${length} bytes`);
+      const type = held[start + 4] as number;
       if (type < FrameType.READY || type > FrameType.SETUP_FAILED) {
         throw violation(`sent a frame of the unknown type ${type}`);
       }
-      const end = FRAME_HEADER_BYTES + length;
-      if (this.#bytes < end) return frames;
-      const all = this.#join();
-      frames.push({
-        type,
-        callId: view.getUint32(5, true),
-        payload: all.subarray(FRAME_HEADER_BYTES, end),
-      });
-      this.#chunks = end === all.byteLength ? [] : [all.subarray(end)];
-      this.#bytes -= end;
+      this.#wanted = FRAME_HEADER_BYTES + length;
+      const end = start + this.#wanted;
+      if (end > this.#size) break;
+      const payload = held.subarray(start + FRAME_HEADER_BYTES, end);
+      frames.push({ type, callId: unsigned(held, start + 5), payload });
+      start = end;
     }
+    if (start > 0) {
+      this.#held = this.#held.subarray(start, this.#size);
+      this.#size -= start;
+    }
+    return frames;
   }
 
-  /** The first chunk, grown until it holds a header. */
-  #headBytes(): Uint8Array {
-    const first = this.#chunks[0] as Uint8Array;
-    return first.byteLength >= FRAME_HEADER_BYTES ? first : this.#join();
-  }
-
-  #join(): Uint8Array {
-    if (this.#chunks.length > 1) this.#chunks = [Buffer.concat(this.#chunks)];
-    return this.#chunks[0] as Uint8Array;
+  #append(chunk: Uint8Array): void {
+    const size = this.#size + chunk.byteLength;
+    if (size > this.#held.byteLength) {
+      const room = Math.max(size, Math.min(GROWTH * size, this.#wanted));
+      const grown = Buffer.allocUnsafeSlow(room);
+      grown.set(this.#held.subarray(0, this.#size));
+      this.#held = grown;
+    }
+    this.#held.set(chunk, this.#size);
+    this.#size = size;
   }
 }

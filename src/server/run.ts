@@ -112,8 +112,9 @@ export class RunRoute {
     if (!log.enabled(level)) return;
     const base = lambda === undefined ? { requestId } : { requestId, lambda };
     // What a guest said is clipped: its traceback is in its own files and in the answer.
+    const isShort = error.code === "internal" || error.message.length <= LOGGED_REASON_MAX_CHARS;
     const fields: LogFields =
-      level === "error"
+      level === "error" && isShort
         ? { op: "server.run", ...base, err: error }
         : {
             op: "server.run",

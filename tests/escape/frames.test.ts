@@ -67,8 +67,14 @@ const BROKEN: readonly (readonly [string, string, number])[] = [
   ["half a frame, then the end", "send(FRAME.pack(100, 17, 1) + b'x')\nos._exit(3)", 502],
   ["the end of its stream", "socket.socket(fileno=own_socket()).shutdown(socket.SHUT_RDWR)", 502],
   ["nothing: it closes its socket", "os.close(own_socket())", 502],
-  ["that its lambda cannot be loaded", "send(frame(20, 0, b'no'))", 500],
-  ["that it could not be set up", "send(frame(22, 0, b'no'))", 503],
+  ["that it is ready, a second time", "send(frame(16, 0, b'\\2\\0\\0\\0{}'))", 502],
+  [
+    "that it is ready, over and over",
+    "send(frame(16, 0, b'\\x0f\\0\\0\\0{\"importUs\": 1}') * 4000)",
+    502,
+  ],
+  ["that its lambda cannot be loaded", "send(frame(20, 0, b'no'))", 502],
+  ["that it could not be set up", "send(frame(22, 0, b'no' * 20000))", 502],
 ];
 
 describe("a lambda that sends on its own socket", () => {
@@ -113,20 +119,65 @@ describe("a lambda that sends on its own socket", () => {
     await expectUnharmed("late");
   });
 
-  test("bytecode that it offers is used for nobody but itself", async () => {
-    hostile(
-      "offers-code",
-      `
+  const EVIL_CODE = `
 import marshal
 evil = marshal.dumps(compile("def handler(event): return 'evil'", "x", "exec"))
 head = b'{"importUs": 1}'
-send(frame(16, 0, struct.pack("<I", len(head)) + head + evil))
-return "sent"`,
-    );
-    expect((await worker.call("offers-code", 1)).text).toBe('"sent"');
+send(frame(16, 0, struct.pack("<I", len(head)) + head + evil))`;
+
+  test("bytecode that it offers in its first call is used for nobody: its code was sent before", async () => {
+    hostile("offers-code", `${EVIL_CODE}\nreturn "sent"`);
+    expect((await worker.call("offers-code", 1)).status).toBe(502);
     worker.lambda("victim-of-code", "def handler(event):\n    return 'honest'\n");
     expect((await worker.call("victim-of-code")).text).toBe('"honest"');
     await expectUnharmed("offers-code");
+  });
+
+  test("bytecode that it offers while it is loaded is used for nobody but itself", async () => {
+    hostile("loads-code", `return "sent"`);
+    const path = `${worker.cluster}/registry/loads-code/lambda_func.py`;
+    const code = `${readFileSync(path, "utf8")}\nif os.path.exists("/handler"):${EVIL_CODE.replaceAll("\n", "\n    ")}\n`;
+    worker.lambda("loads-code-too", code);
+    // What it says itself then is its second word.
+    expect((await worker.call("loads-code-too", 1)).status).toBe(502);
+    worker.lambda("victim-of-loading", "def handler(event):\n    return 'honest'\n");
+    expect((await worker.call("victim-of-loading")).text).toBe('"honest"');
+    expect((await worker.call("neighbour", 7)).text).toBe("7");
+  });
+
+  test.each([
+    ["cannot be set up", 22, 502],
+    ["cannot be loaded", 20, 500],
+  ])("a lambda that says while it is loaded that it %s: %d, %d", async (_, type, status) => {
+    worker.lambda(
+      `claims-${type}`,
+      `${PRELUDE}
+import time
+os.write(own_socket(), struct.pack("<IBI", 40000, ${type}, 0) + b"x" * 40000)
+time.sleep(60)
+`,
+    );
+    const answer = await worker.call(`claims-${type}`, 1);
+    expect(answer.status).toBe(status);
+    const lines = worker
+      .log()
+      .split("\n")
+      .filter((line) => line.includes(`claims-${type}`));
+    expect(lines.filter((line) => line.length > 1_000)).toEqual([]);
+    expect((await worker.call("neighbour", 7)).text).toBe("7");
+  });
+
+  test("half a large frame that nobody asked for ends it; the worker does not hold it", async () => {
+    hostile(
+      "hoards",
+      "threading.Timer(0.05, lambda: send(frame(17, 3, b'x' * 9000000, 60000000))).start()\nreturn 'answered'",
+    );
+    await worker.call("hoards", 0);
+    const { live } = (await worker.stats()).sandboxes;
+    expect((await worker.call("hoards", 1)).text).toBe('"answered"');
+    const ended = async (): Promise<boolean> => (await worker.stats()).sandboxes.live < live;
+    await waitFor(ended, "the sandbox that sent unasked is ended");
+    await expectUnharmed("hoards");
   });
 
   test("not reading its calls does not stop the worker", async () => {

@@ -202,10 +202,11 @@ export class GuestProcess {
       close: closed,
       error: closed,
     });
-    connection = new GuestConnection(socket, {
+    const events = {
       onReady: (ready: GuestReady) => this.#listener?.onReady(ready),
       onEnd: ended,
-    });
+    };
+    connection = new GuestConnection(socket, events, true);
     this.#connection = connection;
     if (closedEarly) connection.closed();
   }
@@ -240,6 +241,7 @@ export class GuestProcess {
     const code = detachedMount(assignment.codeDir, READ_ONLY);
     try {
       const fds = [code, assignment.stdoutFd, assignment.stderrFd];
+      this.connection.assigned();
       const sent = sendWithFds(this.#fd, frame, fds);
       if (sent < frame.byteLength) this.connection.send(frame.subarray(sent));
     } finally {
