@@ -1,10 +1,13 @@
 """Runs one program in a sandbox of its own: the installer. It has the network of the host."""
 
+import json
 import os
 import signal
 
 import kernel
 import sandbox
+
+PROGRAM_FILE = "/run/install/program.json"
 
 
 def body(request, fds, filters):
@@ -22,13 +25,15 @@ def body(request, fds, filters):
     for target, fd in zip(targets, fds[3:first_cgroup]):
         kernel.move_mount(fd, target.encode())
     sandbox.close_off(filters["late"])
+    with open(PROGRAM_FILE) as file:
+        program = json.load(file)
     os.chdir("/tmp")
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     pid = os.fork()  # pid 1 of the namespace stays ours: it reaps, and the program gets signals
     if pid == 0:
         os.closerange(3, 4096)
         try:
-            os.execve(request["argv"][0], request["argv"], request["env"])
+            os.execve(program["argv"][0], program["argv"], program["env"])
         finally:
             os._exit(127)
     while True:

@@ -59,6 +59,9 @@ interface Run {
   verdict: Verdict;
 }
 
+/** What is to run, in the directory of files; its other reader is `command.py`. */
+const PROGRAM_FILE = "program.json";
+
 const NO_SETUID = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
 /**
@@ -141,6 +144,9 @@ async function start(run: Run, filesDir: string): Promise<Report> {
   const toClose = [theirs];
   const exited = Promise.withResolvers<{ kind: string; message: string }>();
   try {
+    // Not in the request: what a zygote has read stays in its memory, which later lambdas inherit.
+    const program = JSON.stringify({ argv: spec.argv, env: spec.env });
+    writeFileSync(join(filesDir, PROGRAM_FILE), program, { mode: 0o644 });
     const hostUid = firstHostUid(parts.slot) + uid;
     for (const mount of mounts) {
       if (!mount.readOnly) chownSync(mount.source, hostUid, hostUid);
@@ -153,8 +159,6 @@ async function start(run: Run, filesDir: string): Promise<Report> {
       id: parts.id,
       uid,
       descriptors: 3 + mounts.length + joinFds.length,
-      argv: spec.argv,
-      env: spec.env,
       targets: mounts.map(({ target }) => target),
       scratchMaxBytes: spec.limits.scratchMaxBytes,
       fileMaxBytes: spec.limits.scratchMaxBytes,

@@ -1,0 +1,78 @@
+/** What an installer is told, such as the password of a proxy, is nothing that a lambda could find. */
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { SPARES_ROOT } from "../../src/common/limits.ts";
+import type { Sandbox } from "../../src/sandbox/contract.ts";
+import { EngineBench } from "../fault/engine-bench.ts";
+
+const MIB = 1024 * 1024;
+const LIMITS = {
+  memoryMaxBytes: 128 * MIB,
+  processesMax: 16,
+  cpuPercent: 100,
+  runtimeMs: 20_000,
+  scratchMaxBytes: 32 * MIB,
+};
+
+/** A word that the code of the search does not contain. */
+const SECRET = "hunter2-of-the-proxy";
+
+/** Looks for it in all memory of its own process. */
+const SEARCH = `
+import re
+SECRET = re.compile(b"hunter[2]-of-the-proxy")
+def handler(event):
+    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            span, access = line.split()[:2]
+            if "r" not in access or "[v" in line:
+                continue
+            start, end = (int(part, 16) for part in span.split("-"))
+            try:
+                memory.seek(start)
+                if SECRET.search(memory.read(end - start)):
+                    return "found"
+            except OSError:
+                pass
+    return "not there"
+`;
+
+let bench: EngineBench;
+
+beforeAll(async () => {
+  bench = await EngineBench.open();
+});
+afterAll(() => bench.close());
+
+async function search(sandbox: Sandbox, event: unknown): Promise<string> {
+  const { body } = await sandbox.call(Buffer.from(JSON.stringify(event)), LIMITS.runtimeMs);
+  return Buffer.from(body).toString();
+}
+
+test("the environment and arguments of an installer are in no memory that a lambda inherits", async () => {
+  const codeDir = join(bench.clusterDir, "search");
+  mkdirSync(codeDir);
+  writeFileSync(join(codeDir, "lambda_func.py"), SEARCH);
+  for (let run = 0; run < 3; run++) {
+    const { outcome, exitCode, stdout } = await bench.pool.run({
+      argv: ["/usr/bin/env", `ARGUMENT=${SECRET}`],
+      env: { http_proxy: `http://user:${SECRET}@proxy:3128`, PATH: "/usr/bin" },
+      mounts: [],
+      limits: LIMITS,
+      files: { "pip.conf": `proxy = ${SECRET}` },
+    });
+    expect([outcome, exitCode]).toEqual(["exited", 0]);
+    expect(stdout.split(SECRET)).toHaveLength(3);
+  }
+  // More than were in stock before.
+  const sandboxes: Sandbox[] = [];
+  for (let made = 0; made < SPARES_ROOT + 4; made++) {
+    sandboxes.push(await bench.create({ codeDir, codeId: "search-1", limits: LIMITS }));
+  }
+  for (const sandbox of sandboxes) expect(await search(sandbox, null)).toBe('"not there"');
+  expect(await search(sandboxes[0] as Sandbox, SECRET)).toBe('"found"');
+  await Promise.all(sandboxes.map((sandbox) => sandbox.destroy()));
+}, 30_000);
