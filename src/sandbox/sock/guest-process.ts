@@ -80,6 +80,9 @@ export class GuestProcess {
   readonly cgroup: Cgroup;
   /** How it ended; never rejects. */
   readonly exited: Promise<ChildExit>;
+  /** Settles when no process of it is left, which may be long after `remove`; never rejects. */
+  readonly emptied: Promise<void>;
+  readonly #resolveEmptied: () => void;
   readonly #parts: GuestParts;
   readonly #uid: number;
   readonly #fd: number;
@@ -87,7 +90,7 @@ export class GuestProcess {
   #connection: GuestConnection | null = null;
   #listener: GuestEvents | null = null;
   #ended: { error: OlError | null } | null = null;
-  #removing: Promise<void> | null = null;
+  #removing: Promise<boolean> | null = null;
   /** Whether it has ever said anything; before that it may not yet be in its cgroup. */
   #isHeard = false;
 
@@ -110,6 +113,9 @@ export class GuestProcess {
     this.cgroup = own.cgroup;
     this.#fd = own.fd;
     this.exited = own.exited;
+    const emptied = Promise.withResolvers<void>();
+    this.emptied = emptied.promise;
+    this.#resolveEmptied = emptied.resolve;
     this.#outOfMemoryBefore = own.outOfMemoryBefore;
   }
 
@@ -259,16 +265,20 @@ export class GuestProcess {
   /**
    * Kills everything in it and gives back what it held; idempotent. Its user id is only used
    * again once the kernel shows its cgroup empty.
+   * @returns whether that is so now; else `emptied` tells when
    */
-  remove(): Promise<void> {
+  remove(): Promise<boolean> {
     this.#removing ??= this.#remove();
     return this.#removing;
   }
 
-  async #remove(): Promise<void> {
+  async #remove(): Promise<boolean> {
     if (!this.#isHeard) await this.#endUnheard();
-    await this.#parts.loans.giveBack(this.cgroup, this.#uid, this.zygote.isTrusted);
+    const { loans } = this.#parts;
+    const isTrusted = this.zygote.isTrusted;
+    const isEmpty = await loans.giveBack(this.cgroup, this.#uid, isTrusted, this.#resolveEmptied);
     this.#connection?.closed();
+    return isEmpty;
   }
 
   /**

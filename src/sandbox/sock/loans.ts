@@ -13,6 +13,7 @@ interface Loan {
   readonly cgroup: Cgroup;
   readonly uid: number;
   readonly again: boolean;
+  readonly onReturned: () => void;
   isBeingReturned: boolean;
 }
 
@@ -40,11 +41,19 @@ export class Loans {
    * @param uid acquired and not given back
    * @param again whether the cgroup may be lent again: not where a zygote that ran third-party code
    *   had descriptors of it, with which it could put itself into somebody else's cgroup later
+   * @param onReturned called once, when nothing runs in the cgroup any more; later where the host refuses
+   * @returns whether that is so now
    */
-  async giveBack(cgroup: Cgroup, uid: number, again: boolean): Promise<void> {
-    const loan = { cgroup, uid, again, isBeingReturned: false };
+  async giveBack(
+    cgroup: Cgroup,
+    uid: number,
+    again: boolean,
+    onReturned: () => void = () => {},
+  ): Promise<boolean> {
+    const loan = { cgroup, uid, again, onReturned, isBeingReturned: false };
     this.#owed.add(loan);
     await this.#return(loan);
+    return !this.#owed.has(loan);
   }
 
   /** Tries again what the host has refused; for a timer. */
@@ -67,6 +76,7 @@ export class Loans {
       await this.#cgroups.release(loan.cgroup, loan.again);
       this.#owed.delete(loan);
       this.#uids.release(loan.uid);
+      loan.onReturned();
     } catch (error) {
       this.#onError(error);
     } finally {

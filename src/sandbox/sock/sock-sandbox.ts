@@ -171,13 +171,19 @@ export class SockSandbox implements Sandbox {
     this.#reason = reason ?? (await explainEnd(guest).catch(toOlError));
     guest.connection.fail(this.#reason);
     this.#resolveGone(this.#reason);
-    await guest.remove();
+    const isEmpty = await guest.remove();
+    // A process that the host has not killed yet still has the files, and must not print into another
+    // lambda's: they stay open until it is gone. Nobody has to wait for that.
+    if (isEmpty) this.#closeLogs();
+    else void guest.emptied.then(() => this.#closeLogs());
+    this.#parts.onRemoved();
+  }
+  #closeLogs(): void {
     try {
       this.#parts.logStore.close(this.#parts.logs, OUTPUT_MAX_BYTES);
     } catch (error) {
       // A directory of output that stays behind is no reason to keep the sandbox on the books.
       this.#parts.onError(error);
     }
-    this.#parts.onRemoved();
   }
 }

@@ -1,0 +1,46 @@
+/** What was lent comes back when the host lets it, and nobody is told before. */
+
+import { expect, test } from "bun:test";
+
+import type { Cgroup } from "../../../../src/cgroup/contract.ts";
+import type { CgroupPool } from "../../../../src/cgroup/pool.ts";
+import { Loans } from "../../../../src/sandbox/sock/loans.ts";
+import type { UidPool } from "../../../../src/sandbox/sock/uid-pool.ts";
+
+const CGROUP = {} as Cgroup;
+
+/** A host that refuses so many times. */
+function lend(refusals: number): { loans: Loans; released: number[]; errors: unknown[] } {
+  const released: number[] = [];
+  const errors: unknown[] = [];
+  let left = refusals;
+  const release = (): Promise<void> => {
+    left -= 1;
+    return left >= 0 ? Promise.reject(new Error("refused")) : Promise.resolve();
+  };
+  const uids = { release: (uid: number) => released.push(uid) };
+  const loans = new Loans(
+    { release } as unknown as CgroupPool,
+    uids as unknown as UidPool,
+    (error) => errors.push(error),
+  );
+  return { loans, released, errors };
+}
+
+test("giveBack() says that everything is back, after it told so", async () => {
+  const { loans, released, errors } = lend(0);
+  let told = 0;
+  expect(await loans.giveBack(CGROUP, 7, true, () => (told += 1))).toBe(true);
+  expect([released, errors.length, told]).toEqual([[7], 0, 1]);
+});
+
+test("giveBack() says that the host refused, and the caller is told once it does not", async () => {
+  const { loans, released, errors } = lend(2);
+  let told = 0;
+  expect(await loans.giveBack(CGROUP, 7, true, () => (told += 1))).toBe(false);
+  expect([released, errors.length, told]).toEqual([[], 1, 0]);
+  await loans.settle();
+  expect([released, errors.length, told]).toEqual([[7], 2, 1]);
+  await loans.settle();
+  expect(told).toBe(1);
+});
