@@ -24,6 +24,7 @@ def body(request, fds, filters):
     filters["early"].install()
     for target, fd in zip(targets, fds[3:first_cgroup]):
         kernel.move_mount(fd, target.encode())
+    os.closerange(fds[0] + 1, fds[0] + len(fds))  # the socket is the first of them
     sandbox.close_off(filters["late"])
     with open(PROGRAM_FILE) as file:
         program = json.load(file)

@@ -1,12 +1,13 @@
 /** Attempts on files: those of the host, the roots and mounts of the sandbox, devices. */
 
-import { afterAll, beforeAll } from "bun:test";
+import { afterAll, beforeAll, describe } from "bun:test";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { type TempDir, tempDir } from "../helpers/temp-dir.ts";
-import { startWorker, type TestWorker } from "../helpers/worker.ts";
+import type { TestWorker } from "../helpers/worker.ts";
 import { type AttemptOf, outside, testAttempts } from "./attempts.ts";
+import { ORIGIN_START_TIMEOUT_MS, ORIGINS, startWorkerFrom } from "./origins.ts";
 
 interface Context {
   readonly worker: TestWorker;
@@ -28,25 +29,6 @@ function plantPrograms(dir: string): void {
   const capability = "struct.pack('<5I', 0x02000001, 1 << 13, 0, 0, 0)";
   outside(`os.setxattr(event, "security.capability", ${capability})`, cat);
 }
-
-beforeAll(async () => {
-  temp = tempDir("ol-escape-");
-  worker = await startWorker({ network: "none" });
-  worker.lambda("other", "def handler(event):\n    return 'other'\n");
-  await worker.call("other");
-  chmodSync(temp.path, 0o755);
-  for (const dir of [join(worker.cluster, "packages/setuid"), temp.join("setuid")]) {
-    mkdirSync(dir, { mode: 0o755 });
-    plantPrograms(dir);
-  }
-  writeFileSync(temp.join("secret"), "secret");
-});
-afterAll(async () => {
-  temp.remove();
-  await worker.stop();
-});
-
-const context = (): Context => ({ worker, dir: temp.path });
 
 const READ_FIRST = "return open(event, 'rb').read(4).decode('latin1') != ''";
 
@@ -338,7 +320,29 @@ return [run(event + "/id", "-u").strip(), effective]`,
   },
 ];
 
-testAttempts("host files", context, HOST_FILES);
-testAttempts("roots and mounts", context, ROOTS);
-testAttempts("read-only", context, WRITES);
-testAttempts("devices and programs", context, DEVICES);
+describe.each([...ORIGINS])("forked from %s", (origin) => {
+  beforeAll(async () => {
+    temp = tempDir("ol-escape-");
+    worker = await startWorkerFrom(origin, { network: "none" });
+    worker.lambda("other", "def handler(event):\n    return 'other'\n");
+    await worker.call("other");
+    chmodSync(temp.path, 0o755);
+    for (const dir of [join(worker.cluster, "packages/setuid"), temp.join("setuid")]) {
+      mkdirSync(dir, { mode: 0o755 });
+      plantPrograms(dir);
+    }
+    writeFileSync(temp.join("secret"), "secret");
+  }, ORIGIN_START_TIMEOUT_MS);
+
+  afterAll(async () => {
+    temp.remove();
+    await worker.stop();
+  });
+
+  const context = (): Context => ({ worker, dir: temp.path });
+
+  testAttempts("host files", context, HOST_FILES);
+  testAttempts("roots and mounts", context, ROOTS);
+  testAttempts("read-only", context, WRITES);
+  testAttempts("devices and programs", context, DEVICES);
+});

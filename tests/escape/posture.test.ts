@@ -142,16 +142,30 @@ describe.each(["none", "host"] as const)("posture with network %s", (network) =>
   });
   afterAll(() => worker.stop());
 
-  test("the worker is an ordinary process of root", () => {
-    const { uids, seccomp, cwd, umask, root, name } = all.worker;
-    expect({ uids, seccomp, cwd, umask, root, name }).toEqual({
+  test("the worker is an ordinary process of root, with all that its caller had", () => {
+    const { worker: view } = all;
+    const { uids, gids, seccomp, noNewPrivileges, cwd, root, oomScoreAdjustment } = view;
+    // Who started this test has what the worker's caller had; of itself a process cannot take a still view.
+    const self = viewProcess(process.ppid);
+    expect({ uids, gids, seccomp, noNewPrivileges, cwd, root, oomScoreAdjustment }).toEqual({
       uids: [0, 0, 0, 0],
-      seccomp: "0",
+      gids: [0, 0, 0, 0],
+      seccomp: self.seccomp,
+      noNewPrivileges: self.noNewPrivileges,
       cwd: "/",
-      umask: all.worker.umask,
       root: "/",
-      name: all.worker.name,
+      oomScoreAdjustment: self.oomScoreAdjustment,
     });
+    expect(view.capabilities).toEqual(self.capabilities);
+    expect(view.limits["core file size"]).toBe(self.limits["core file size"]);
+    expect(apart(view, self)).toEqual([]);
+  });
+
+  test("the worker holds no file of the host but its own", () => {
+    // Sockets, pipes and the like have a kind, not a path; what is left are files.
+    const paths = Object.values(all.worker.descriptors).filter((target) => target.startsWith("/"));
+    const own = [worker.cluster, "/dev/null", "/dev/urandom", "/run/openlambda/", "/sys/fs/cgroup"];
+    expect(paths.filter((path) => !own.some((prefix) => path.startsWith(prefix)))).toEqual([]);
   });
 
   test("the ids of a worker's processes lie in a range of its own", () => {

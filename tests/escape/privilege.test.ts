@@ -1,10 +1,11 @@
 /** Attempts on identity, namespaces, limits, and on processes that are not the lambda's own. */
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
-import { printed, startWorker, type TestWorker } from "../helpers/worker.ts";
+import { printed, type TestWorker } from "../helpers/worker.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { type AttemptOf, inside, testAttempts } from "./attempts.ts";
+import { ORIGIN_START_TIMEOUT_MS, ORIGINS, startWorkerFrom } from "./origins.ts";
 import { descendants } from "./process-view.ts";
 
 interface Context {
@@ -21,21 +22,6 @@ const ALIVE = ["warm", "unpaused"];
 let worker: TestWorker;
 let pids: readonly number[] = [];
 let victim: Bun.Subprocess;
-
-beforeAll(async () => {
-  worker = await startWorker({ network: "none" });
-  worker.lambda("sibling", "print('alive')\ndef handler(event):\n    return 'sibling'\n");
-  expect((await worker.call("sibling")).text).toBe('"sibling"');
-  pids = [worker.pid(), ...descendants(worker.pid())];
-  victim = Bun.spawn(["sleep", "600"], { stdio: ["ignore", "ignore", "ignore"] });
-});
-afterAll(async () => {
-  victim.kill("SIGKILL"); // The control left it stopped.
-  await victim.exited;
-  await worker.stop();
-});
-
-const context = (): Context => ({ worker, pids, victim: victim.pid });
 
 const IDENTITY: readonly AttemptOf<Context>[] = [
   {
@@ -182,12 +168,6 @@ const INVISIBLE = [
   ...Array.from({ length: 5 }, () => "ENOENT"),
 ];
 
-test("other processes: worker, zygotes and siblings cannot be seen, signalled, read or traced", async () => {
-  expect(pids.length).toBeGreaterThanOrEqual(4);
-  expect(await inside(worker, TRACE, pids)).toEqual(pids.map(() => INVISIBLE));
-  expect((await worker.call("sibling")).headers.get("x-ol-start")).toBeOneOf(ALIVE);
-});
-
 const PROCESSES: readonly AttemptOf<Context>[] = [
   {
     row: "one process of the host",
@@ -271,10 +251,35 @@ return [tried(socket.sethostname, "x"), c("clock_settime", 0, now), c("settimeof
   },
 ];
 
-testAttempts("identity", context, IDENTITY);
-testAttempts("other processes", context, PROCESSES);
+describe.each([...ORIGINS])("forked from %s", (origin) => {
+  beforeAll(async () => {
+    worker = await startWorkerFrom(origin, { network: "none" });
+    worker.lambda("sibling", "print('alive')\ndef handler(event):\n    return 'sibling'\n");
+    expect((await worker.call("sibling")).text).toBe('"sibling"');
+    pids = [worker.pid(), ...descendants(worker.pid())];
+    victim = Bun.spawn(["sleep", "600"], { stdio: ["ignore", "ignore", "ignore"] });
+  }, ORIGIN_START_TIMEOUT_MS);
 
-test("the sibling printed nothing new and still runs", async () => {
-  expect((await worker.call("sibling")).headers.get("x-ol-start")).toBeOneOf(ALIVE);
-  await waitFor(() => printed(worker, "sibling", "stdout") === "alive\n", "its output is there");
+  afterAll(async () => {
+    victim.kill("SIGKILL"); // The control left it stopped.
+    await victim.exited;
+    await worker.stop();
+  });
+
+  const context = (): Context => ({ worker, pids, victim: victim.pid });
+
+  test("other processes: worker, zygotes and siblings cannot be seen, signalled, read or traced", async () => {
+    expect(pids.length).toBeGreaterThanOrEqual(4);
+    expect(await inside(worker, TRACE, pids)).toEqual(pids.map(() => INVISIBLE));
+    expect((await worker.call("sibling")).headers.get("x-ol-start")).toBeOneOf(ALIVE);
+  });
+
+  testAttempts("identity", context, IDENTITY);
+
+  testAttempts("other processes", context, PROCESSES);
+
+  test("the sibling printed nothing new and still runs", async () => {
+    expect((await worker.call("sibling")).headers.get("x-ol-start")).toBeOneOf(ALIVE);
+    await waitFor(() => printed(worker, "sibling", "stdout") === "alive\n", "its output is there");
+  });
 });

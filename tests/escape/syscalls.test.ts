@@ -7,8 +7,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import { SYSCALL_NUMBERS, type SyscallName } from "../../src/sandbox/sock/seccomp/numbers.ts";
-import { startWorker, type TestWorker } from "../helpers/worker.ts";
+import type { TestWorker } from "../helpers/worker.ts";
 import { inside, outside } from "./attempts.ts";
+import { ORIGIN_START_TIMEOUT_MS, startWorkerFrom } from "./origins.ts";
 
 /** A call: its name and arguments; a string argument stands for the address of those bytes. */
 type Call = readonly [SyscallName, ...(number | string)[]];
@@ -116,11 +117,15 @@ def interrupt():
     return call() == os.getpid()
 return [in_child(interrupt), in_child(lambda: tried(raw, 0x40000000 | 39))]`;
 
-describe.each(["none", "host"])("network %s", (network) => {
+describe.each([
+  ["none", "fresh"],
+  ["host", "fresh"],
+  ["none", "zygote"],
+] as const)("network %s, forked from %s", (network, origin) => {
   let worker: TestWorker;
   beforeAll(async () => {
-    worker = await startWorker({ network });
-  });
+    worker = await startWorkerFrom(origin, { network });
+  }, ORIGIN_START_TIMEOUT_MS);
   afterAll(() => worker.stop());
 
   test("the filter refuses calls that no lambda needs with EPERM", async () => {
