@@ -5,27 +5,16 @@
  */
 
 import type { SyscallName } from "./numbers.ts";
+import { CLONE_NEW_ANY } from "./namespaces.ts";
 import { ALLOW, ENOTTY, EPERM, type Verdict } from "./policy.ts";
+import { PRCTL } from "./prctl.ts";
 
-interface CheckedGroup {
+/** A row of the table. */
+export interface CheckedGroup {
   readonly reason: string;
   readonly verdict: Verdict;
   readonly calls: readonly SyscallName[];
 }
-
-const CLONE_NEWNS = 0x00020000;
-const CLONE_NEWCGROUP = 0x02000000;
-const CLONE_NEWUTS = 0x04000000;
-const CLONE_NEWIPC = 0x08000000;
-const CLONE_NEWUSER = 0x10000000;
-const CLONE_NEWPID = 0x20000000;
-const CLONE_NEWNET = 0x40000000;
-
-/** `NAMESPACES` in `sandbox.py`. */
-const CLONE_NEW_OWN = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-
-/** NEWTIME exists in clone3 and unshare only. */
-const CLONE_NEW_ANY = CLONE_NEW_OWN | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
 
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
@@ -57,125 +46,6 @@ const MFD_HUGETLB = 4;
 const SHM_HUGETLB = 0o4000;
 
 const RLIMIT_CORE = 4;
-
-const MS_NOSUID = 2;
-const MS_NODEV = 4;
-const MS_NOEXEC = 8;
-const MS_BIND = 4096;
-
-const PRCTL_ALLOWED = [
-  1, // PR_SET_PDEATHSIG
-  2, // PR_GET_PDEATHSIG
-  3, // PR_GET_DUMPABLE
-  4, // PR_SET_DUMPABLE
-  7, // PR_GET_KEEPCAPS
-  15, // PR_SET_NAME
-  16, // PR_GET_NAME
-  21, // PR_GET_SECCOMP
-  23, // PR_CAPBSET_READ
-  27, // PR_GET_SECUREBITS
-  29, // PR_SET_TIMERSLACK
-  30, // PR_GET_TIMERSLACK
-  36, // PR_SET_CHILD_SUBREAPER
-  37, // PR_GET_CHILD_SUBREAPER
-  38, // PR_SET_NO_NEW_PRIVS
-  39, // PR_GET_NO_NEW_PRIVS
-  40, // PR_GET_TID_ADDRESS
-  41, // PR_SET_THP_DISABLE
-  42, // PR_GET_THP_DISABLE
-  51, // PR_SVE_GET_VL
-  52, // PR_GET_SPECULATION_CTRL
-  56, // PR_GET_TAGGED_ADDR_CTRL
-  65, // PR_SET_MDWE
-  66, // PR_GET_MDWE
-  0x41555856, // PR_GET_AUXV
-];
-
-/** What a process in stock still has to do to itself: PR_SET_SECCOMP, to install the last filter. */
-const PRCTL_SETUP = [22];
-
-/** prctl while a process waits in stock. */
-export const PRCTL_UNTIL_ASSIGNED: Verdict = {
-  kind: "value",
-  arg: 0,
-  cases: [{ values: [...PRCTL_ALLOWED, ...PRCTL_SETUP], verdict: ALLOW }],
-  otherwise: EPERM,
-};
-
-/** What the second filter adds to it. */
-export const PRCTL_ON_ASSIGNMENT: Verdict = {
-  kind: "value",
-  arg: 0,
-  cases: [{ values: PRCTL_SETUP, verdict: EPERM }],
-  otherwise: ALLOW,
-};
-
-/** Calls that a zygote of the import cache needs to enclose children: by the arguments that it makes them with. */
-export const IN_ZYGOTE_CHECKED: readonly CheckedGroup[] = [
-  {
-    reason: "namespaces of a child, of the network that it is given, and of a zygote below",
-    verdict: {
-      kind: "value",
-      arg: 0,
-      cases: [
-        {
-          values: [
-            CLONE_NEWPID,
-            CLONE_NEWNET,
-            CLONE_NEW_OWN,
-            CLONE_NEWUSER | CLONE_NEWNS,
-            CLONE_NEWUSER | CLONE_NEW_OWN,
-            CLONE_NEWUSER | CLONE_NEW_OWN | CLONE_NEWNET,
-          ],
-          verdict: ALLOW,
-        },
-      ],
-      otherwise: EPERM,
-    },
-    calls: ["unshare"],
-  },
-  {
-    reason: "back into its own pid namespace after a fork; into the network that a child is given",
-    verdict: {
-      kind: "value",
-      arg: 1,
-      cases: [{ values: [CLONE_NEWPID, CLONE_NEWNET], verdict: ALLOW }],
-      otherwise: EPERM,
-    },
-    calls: ["setns"],
-  },
-  {
-    reason: "/proc, scratch space and its second names: nothing that is set-uid or a device",
-    verdict: {
-      kind: "value",
-      arg: 3,
-      cases: [
-        {
-          values: [MS_NOSUID | MS_NODEV | MS_NOEXEC, MS_NOSUID | MS_NODEV, MS_BIND],
-          verdict: ALLOW,
-        },
-      ],
-      otherwise: EPERM,
-    },
-    calls: ["mount"],
-  },
-  {
-    reason: "filters, bounding and ambient sets of a child",
-    verdict: {
-      kind: "value",
-      arg: 0,
-      cases: [
-        {
-          // PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_CAP_AMBIENT
-          values: [...PRCTL_ALLOWED, ...PRCTL_SETUP, 24, 47],
-          verdict: ALLOW,
-        },
-      ],
-      otherwise: EPERM,
-    },
-    calls: ["prctl"],
-  },
-];
 
 /** Requests that Python, its libraries and ordinary tools make of files, pipes and sockets. */
 const IOCTL_ALLOWED = [
@@ -320,12 +190,7 @@ const ALWAYS: readonly CheckedGroup[] = [
   {
     reason:
       "names, death signals and questions; not the memory map, secure bits, speculation or dispatch",
-    verdict: {
-      kind: "value",
-      arg: 0,
-      cases: [{ values: PRCTL_ALLOWED, verdict: ALLOW }],
-      otherwise: EPERM,
-    },
+    verdict: PRCTL,
     calls: ["prctl"],
   },
   {

@@ -8,15 +8,11 @@
  * @see seccomp(2), and the default profiles of Docker and systemd for what programs in the field need
  */
 
-import {
-  CHECKED,
-  CHECKED_NETLINK,
-  IN_ZYGOTE_CHECKED,
-  PRCTL_ON_ASSIGNMENT,
-  PRCTL_UNTIL_ASSIGNED,
-} from "./checks.ts";
+import { CHECKED, CHECKED_NETLINK } from "./checks.ts";
 import type { SyscallName } from "./numbers.ts";
 import { ALLOW, ENOSYS, EPERM, type Verdict } from "./policy.ts";
+import { PRCTL_ON_ASSIGNMENT, PRCTL_UNTIL_ASSIGNED } from "./prctl.ts";
+import { IN_ZYGOTE_CHECKED } from "./zygote-checks.ts";
 
 /** Rows of the table that share a verdict and a reason. */
 export interface SyscallGroup {
