@@ -59,7 +59,7 @@ test("the environment and arguments of an installer are in no memory that a lamb
   for (let run = 0; run < 3; run++) {
     const { outcome, exitCode, stdout } = await bench.pool.run({
       argv: ["/usr/bin/env", `ARGUMENT=${SECRET}`],
-      env: { http_proxy: `http://user:${SECRET}@localhost:3128`, PATH: "/usr/bin" },
+      env: { http_proxy: `user:${SECRET}@127.0.0.1:3128`, PATH: "/usr/bin" },
       mounts: [],
       limits: LIMITS,
       files: { "pip.conf": `proxy = ${SECRET}` },
