@@ -121,6 +121,7 @@ export class RunRoute {
             ...base,
             code: error.code,
             reason: clip(error.message, LOGGED_REASON_MAX_CHARS),
+            ...costsOf(error),
           };
     log.limited(`server.run.${error.code}`, level, "Call failed", fields);
   }
@@ -130,6 +131,12 @@ export class RunRoute {
     this.#onIdle = [];
     for (const wake of waiting) wake();
   }
+}
+
+/** What a sandbox took that was ended for taking too much. */
+function costsOf(error: OlError): LogFields {
+  const isOver = error.code === "runtime_exceeded" || error.code === "sandbox_out_of_memory";
+  return isOver ? error.details : {};
 }
 
 /** A `RunRequest` whose signal is made only when somebody wants to wait: it costs microseconds. */

@@ -111,7 +111,27 @@ const BOMBS: readonly (readonly [string, string, number, string])[] = [
   ["many small objects", "held = []\nwhile True:\n    held.append(b'x' * 4096)", 502, "mem_mb"],
 ];
 
+/** The fields of the last log line about a lambda. */
+function loggedOf(name: string): Record<string, unknown> {
+  const lines = worker.log().split("\n");
+  const line = lines.findLast((text) => text.includes(`"lambda":"${name}"`)) ?? "{}";
+  return JSON.parse(line) as Record<string, unknown>;
+}
+
 describe("memory", () => {
+  test("the log says what a lambda took that was ended for it", async () => {
+    const name = lambda("return len(bytearray(1 << 30))");
+    expect((await worker.call(name)).status).toBe(502);
+    const line = await waitFor(() => {
+      const found = loggedOf(name);
+      return found["code"] === undefined ? null : found;
+    }, "the failure is logged");
+    expect(line).toMatchObject({ code: "sandbox_out_of_memory", level: "warn" });
+    expect(line["memoryPeakBytes"]).toBeGreaterThan(64 * MIB);
+    expect(line["outOfMemoryKills"]).toBeGreaterThan(0);
+    expect(line["throttledUs"]).toBeGreaterThanOrEqual(0);
+  });
+
   test.each(BOMBS)(
     "%s: 502 out of memory, and the worker lives",
     async (_, code, status, words) => {

@@ -38,6 +38,7 @@ export async function explainEnd(guest: GuestProcess): Promise<OlError> {
     return new OlError(
       "sandbox_out_of_memory",
       "The lambda needed more memory than its limit (limits.mem_mb) and was ended",
+      { details: guest.costs() },
     );
   }
   return exit === null ? died("The lambda's process ended") : explainExit(exit);

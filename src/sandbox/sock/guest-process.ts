@@ -227,6 +227,20 @@ export class GuestProcess {
     return this.cgroup.outOfMemoryKills() - this.#outOfMemoryBefore;
   }
 
+  /**
+   * @returns what it took, for the log of a failure: peak of memory, time that the CPU limit held it
+   *   back, processes killed for want of memory; nothing where its cgroup cannot be read
+   */
+  costs(): Readonly<Record<string, number>> {
+    try {
+      const { memoryPeakBytes, throttledUs, outOfMemoryKills } = this.cgroup.usage();
+      const before = this.#outOfMemoryBefore;
+      return { memoryPeakBytes, throttledUs, outOfMemoryKills: outOfMemoryKills - before };
+    } catch {
+      return {};
+    }
+  }
+
   /** The calls of the guest. */
   get connection(): GuestConnection {
     if (this.#connection === null) {

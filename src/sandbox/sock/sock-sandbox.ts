@@ -97,7 +97,8 @@ export class SockSandbox implements Sandbox {
     const timer = setTimeout(() => {
       const seconds = this.#limits.runtimeMs / 1000;
       const message = `The lambda ran longer than its limit of ${seconds} s and was ended`;
-      void this.#end(new OlError("runtime_exceeded", message));
+      const details = this.#guest.costs();
+      void this.#end(new OlError("runtime_exceeded", message, { details }));
     }, deadlineMs);
     try {
       const result = await this.#guest.connection.call(body);
