@@ -8,7 +8,7 @@ import { waitFor } from "../helpers/wait-for.ts";
 import { processesBelow } from "../helpers/worker-processes.ts";
 import { EngineBench } from "./engine-bench.ts";
 
-const MANY = 1_150;
+const MANY = 1_110;
 const AT_ONCE = 8;
 
 let bench: EngineBench;
@@ -82,7 +82,8 @@ test("a root zygote without a free descriptor refuses new sandboxes alone, and w
   for (const room of [0, 1, 2, 3, 4]) {
     limitDescriptors(zygote, String(openBy(zygote) + room));
     const made: Sandbox[] = [];
-    expect(await untilRefused(made)).toBe("sandbox_create");
+    // `died` where the last descriptor was missing in the child, after it had been given its lambda.
+    expect(await untilRefused(made)).toBeOneOf(["sandbox_create", "sandbox_died"]);
     limitDescriptors(zygote, hard ?? "unlimited");
     await Promise.all(made.map((sandbox) => sandbox.destroy()));
     // What was refused is out of the stock once it was taken from there in vain.
