@@ -435,6 +435,9 @@ export const ZYGOTE_IMPORT_TIMEOUT_MS = 60_000;
 /** Scratch space of an import-cache zygote, in bytes: caches that packages write on import. */
 export const ZYGOTE_SCRATCH_BYTES = 64 * MIB;
 
+/** Longest request to a zygote, in bytes; `REQUEST_MAX` in `zygote.py`. One datagram has to hold it. */
+export const ZYGOTE_REQUEST_MAX_BYTES = 128 * KIB;
+
 /** Memory that an import-cache zygote may take, in bytes; what it really takes counts against `import_cache_size`. */
 export const ZYGOTE_MEMORY_MAX_BYTES = 2048 * MIB;
 
