@@ -435,6 +435,24 @@ export const ZYGOTE_IMPORT_TIMEOUT_MS = 60_000;
 /** Scratch space of an import-cache zygote, in bytes: caches that packages write on import. */
 export const ZYGOTE_SCRATCH_BYTES = 64 * MIB;
 
+/**
+ * How long a forked child of an import-cache zygote may take until it says that it is enclosed, in
+ * milliseconds: some hundred times what it takes; longer, and its zygote is taken to hang.
+ */
+export const ZYGOTE_FORK_TIMEOUT_MS = 2_000;
+
+/** How long a worker reads what has arrived before it calls a child silent, in milliseconds. */
+export const GUEST_SECOND_LOOK_MS = 100;
+
+/** Children of one import-cache zygote in a row that end before their lambda: then it is given up. */
+export const ZYGOTE_FORK_FAILURES_MAX = 3;
+
+/** First pause before a spare that died in stock is replaced, in milliseconds; doubles each time. */
+export const SPARE_BACKOFF_FIRST_MS = 50;
+
+/** Longest such pause, in milliseconds. */
+export const SPARE_BACKOFF_MAX_MS = 10_000;
+
 /** Longest request to a zygote, in bytes; `REQUEST_MAX` in `zygote.py`. One datagram has to hold it. */
 export const ZYGOTE_REQUEST_MAX_BYTES = 128 * KIB;
 

@@ -22,6 +22,8 @@ export interface GuestResult {
 
 /** What an engine wants to hear. */
 export interface GuestEvents {
+  /** It waits for its lambda; left out by an engine whose guests do not say so. Comes once. */
+  onEnclosed?(): void;
   /** The lambda is loaded. */
   onReady(ready: GuestReady): void;
   /** The stream ended, or the guest broke the protocol (then with an error); comes once. */
@@ -54,6 +56,7 @@ export class GuestConnection {
   readonly #pending = new Map<number, PendingCall>();
   #unsent: Uint8Array[] = [];
   #nextCall = 1;
+  #isFirstFrame = true;
   #loadError: OlError | null = null;
   #ended = false;
 
@@ -145,6 +148,12 @@ export class GuestConnection {
   }
 
   #handle(frame: Frame): void {
+    const isFirst = this.#isFirstFrame;
+    this.#isFirstFrame = false;
+    if (frame.type === FrameType.ENCLOSED) {
+      this.#enclosed(isFirst);
+      return;
+    }
     if (frame.type === FrameType.READY) {
       this.#ready(frame.payload);
       return;
@@ -165,6 +174,14 @@ export class GuestConnection {
     }
     this.#pending.delete(frame.callId);
     answer(call, frame);
+  }
+
+  #enclosed(isFirst: boolean): void {
+    if (!isFirst || this.#events.onEnclosed === undefined) {
+      const message = "The lambda's process sent a message out of turn; it was ended";
+      throw new OlError("protocol_violation", message);
+    }
+    this.#events.onEnclosed();
   }
 
   #ready(payload: Uint8Array): void {

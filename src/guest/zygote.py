@@ -239,6 +239,7 @@ class Zygote:
         self.filters["early"].install()
         sock = socket.socket(fileno=fds[0])
         handler.warm_up()
+        wire.write_all(fds[0], wire.frame(wire.ENCLOSED, 0, b""))
         data, passed = receive(sock)
         if not data:
             return

@@ -15,7 +15,7 @@ import {
 import { SOCK_SEQPACKET } from "../../sys/constants.ts";
 import { socketPair } from "../../sys/socket.ts";
 import type { PackageDir, SandboxLimits } from "../contract.ts";
-import type { GuestParts } from "./guest-process.ts";
+import type { GuestParts, GuestProcess } from "./guest-process.ts";
 import { SpareStock } from "./spare-stock.ts";
 import { Zygote } from "./zygote.ts";
 
@@ -31,8 +31,12 @@ export interface CachedZygoteSpec {
 /** A cached zygote and what it holds. */
 interface Entry {
   readonly zygote: Zygote;
+  /** Id of whom it was forked from. */
+  readonly parentId: string;
   readonly cgroup: Cgroup;
   readonly spares: SpareStock;
+  /** Guests that were taken, until nothing is left of them: not what the zygote says of them. */
+  readonly users: Set<GuestProcess>;
 }
 
 /** What all of them share. */
@@ -61,12 +65,28 @@ export class CachedZygotes {
   }
 
   /**
-   * @param id of a zygote
-   * @returns its stock of spares, or null where it is not (any more) there
+   * Takes a guest of a zygote, which counts as used by it until the guest is removed.
+   * @param id of the zygote
+   * @param from takes it out of the zygote's stock
+   * @returns the guest, or null where this zygote does not (any more) give one
    */
-  sparesOf(id: string): SpareStock | null {
+  async take(
+    id: string,
+    from: (stock: SpareStock) => Promise<GuestProcess>,
+  ): Promise<GuestProcess | null> {
     const entry = this.#entries.get(id);
-    return entry !== undefined && entry.zygote.isAlive ? entry.spares : null;
+    if (entry === undefined || !entry.zygote.isAlive) return null;
+    let guest: GuestProcess;
+    try {
+      guest = await from(entry.spares);
+    } catch (error) {
+      // The root zygote serves as well, only slower; where the host is the reason, it says so too.
+      this.#parts.guests.onError(error);
+      return null;
+    }
+    entry.users.add(guest);
+    void guest.removed.then(() => entry.users.delete(guest));
+    return guest;
   }
 
   /**
@@ -105,7 +125,7 @@ export class CachedZygotes {
       cgroup.setLimits(zygoteLimits);
       zygote = await this.#fork(parent, spec, uid, cgroup);
       const { importUs } = await zygote.expect("ready", ZYGOTE_IMPORT_TIMEOUT_MS);
-      this.#adopt(spec.id, zygote, cgroup);
+      this.#adopt(spec.id, parent.id, zygote, cgroup);
       void this.#watch(zygote, release);
       return { importUs: importUs ?? 0 };
     } catch (error) {
@@ -122,8 +142,8 @@ export class CachedZygotes {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     this.#ending.add(id);
-    await entry.spares.close();
     entry.zygote.close();
+    await entry.spares.close();
     await entry.zygote.gone;
   }
 
@@ -140,9 +160,9 @@ export class CachedZygotes {
    * @returns sandboxes and zygotes forked from it that are alive, spares left out
    */
   inUse(id: string): number {
-    const entry = this.#entries.get(id);
-    if (entry === undefined) return 0;
-    return entry.zygote.children - entry.spares.held;
+    let count = this.#entries.get(id)?.users.size ?? 0;
+    for (const { parentId } of this.#entries.values()) if (parentId === id) count += 1;
+    return count;
   }
 
   /** Ends all of them. */
@@ -150,19 +170,29 @@ export class CachedZygotes {
     await Promise.all([...this.#entries.keys()].map((id) => this.destroy(id)));
   }
 
-  #adopt(id: string, zygote: Zygote, cgroup: Cgroup): void {
+  #adopt(id: string, parentId: string, zygote: Zygote, cgroup: Cgroup): void {
     const { guests, sandboxLimits, nextId } = this.#parts;
     const spares = new SpareStock(zygote, guests, sandboxLimits, SPARES_CACHED, nextId);
-    this.#entries.set(id, { zygote, cgroup, spares });
+    this.#entries.set(id, { zygote, parentId, cgroup, spares, users: new Set() });
     spares.refill();
   }
 
   async #watch(zygote: Zygote, release: () => Promise<void>): Promise<void> {
     await zygote.gone;
+    this.#stopNow(zygote.id);
     if (!this.#ending.delete(zygote.id)) this.onGone(zygote.id);
     // Its spares died with it, but nobody will ever take them out of the stock.
     await this.#entries.get(zygote.id)?.spares.close();
     await release().catch(this.#parts.guests.onError);
+  }
+
+  /** One that hangs does not see the end of its socket. */
+  #stopNow(id: string): void {
+    try {
+      this.#entries.get(id)?.cgroup.killAll();
+    } catch (error) {
+      this.#parts.guests.onError(error);
+    }
   }
 
   async #fork(

@@ -26,7 +26,7 @@ import { runCommand } from "./command-runner.ts";
 import type { SandboxCommand, SandboxCommandResult } from "../command.ts";
 import { CachedZygotes, type CachedZygoteSpec } from "./cached-zygotes.ts";
 import { CodeCache } from "./code-cache.ts";
-import { GuestProcess, type GuestParts } from "./guest-process.ts";
+import type { GuestParts, GuestProcess } from "./guest-process.ts";
 import { Loans } from "./loans.ts";
 import { type RootZygote, type RootZygoteOptions, startRootZygote } from "./root-zygote.ts";
 import { SockSandbox } from "./sock-sandbox.ts";
@@ -252,18 +252,20 @@ export class SockPool implements SandboxPool {
   /** From the chosen zygote, or from the root where that one is gone meanwhile. */
   async #takeGuest(spec: SandboxSpec): Promise<{ guest: GuestProcess; origin: SandboxOrigin }> {
     const { limits, zygoteId } = spec;
-    const cached = zygoteId === null ? null : this.#cached.get(zygoteId);
-    const zygote = cached ?? (await this.#root).zygote;
-    const origin = cached === null ? "fresh" : "zygote";
-    const standard = this.#options.limits;
-    if (limits.scratchMaxBytes !== standard.scratchMaxBytes) {
-      const guest = await GuestProcess.fork(this.#newId(), zygote, this.#parts, limits);
-      return { guest, origin };
+    if (zygoteId !== null) {
+      const guest = await this.#cached.take(zygoteId, (stock) => this.#takeFrom(stock, limits));
+      if (guest !== null) return { guest, origin: "zygote" };
     }
-    const stock = cached === null ? null : this.#cached.sparesOf(cached.id);
-    const guest = await (stock ?? (await this.#root).spares).take();
+    const guest = await this.#takeFrom((await this.#root).spares, limits);
+    return { guest, origin: "fresh" };
+  }
+
+  async #takeFrom(stock: SpareStock, limits: SandboxLimits): Promise<GuestProcess> {
+    const standard = this.#options.limits;
+    if (limits.scratchMaxBytes !== standard.scratchMaxBytes) return await stock.fork(limits);
+    const guest = await stock.take();
     if (limits !== standard) guest.cgroup.setLimits(limits);
-    return { guest, origin };
+    return guest;
   }
 
   #assign(guest: GuestProcess, origin: SandboxOrigin, spec: SandboxSpec): Sandbox {
