@@ -8,7 +8,7 @@ import {
   ZYGOTE_IMPORT_GUESS_US,
   ZYGOTE_IMPORT_MAX_US,
   ZYGOTE_MEMORY_GUESS_BYTES,
-} from "../common/limits.ts";
+} from "../common/zygote-limits.ts";
 import type { Unit, UnitSet } from "./need.ts";
 
 /** Cost of importing something. */

@@ -15,7 +15,7 @@ import {
   ZYGOTE_ROOM_BACKOFF_MAX_MS,
   ZYGOTE_WORTH_MIN_US,
   ZYGOTES_MAX_COUNT,
-} from "../common/limits.ts";
+} from "../common/zygote-limits.ts";
 import { Backoff } from "../packages/backoff.ts";
 import type { InstalledPackages } from "../packages/contract.ts";
 import type { ImportCacheStats, ZygoteHost } from "./contract.ts";

@@ -8,7 +8,7 @@ import {
   ZYGOTE_DEPTH_MAX,
   ZYGOTE_PLAN_PROFILES_MAX,
   ZYGOTE_WORTH_MIN_US,
-} from "../common/limits.ts";
+} from "../common/zygote-limits.ts";
 import type { PackageDir } from "../sandbox/contract.ts";
 import type { CostModel } from "./costs.ts";
 import type { Demand } from "./demand.ts";

@@ -6,12 +6,12 @@
 import { closeSync, openSync } from "node:fs";
 import type { Cgroup } from "../../cgroup/contract.ts";
 import { OlError } from "../../common/errors.ts";
+import { UIDS_PER_WORKER } from "../../common/limits.ts";
 import {
   SPARES_CACHED,
-  UIDS_PER_WORKER,
   ZYGOTE_IMPORT_TIMEOUT_MS,
   ZYGOTE_SCRATCH_BYTES,
-} from "../../common/limits.ts";
+} from "../../common/zygote-limits.ts";
 import { SOCK_SEQPACKET } from "../../sys/constants.ts";
 import { socketPair } from "../../sys/socket.ts";
 import type { PackageDir, SandboxLimits } from "../contract.ts";

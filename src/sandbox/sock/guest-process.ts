@@ -7,7 +7,8 @@ import { closeSync } from "node:fs";
 import type { Cgroup } from "../../cgroup/contract.ts";
 import type { CgroupPool } from "../../cgroup/pool.ts";
 import { OlError } from "../../common/errors.ts";
-import { EXIT_REPORT_TIMEOUT_MS, GUEST_SECOND_LOOK_MS } from "../../common/limits.ts";
+import { EXIT_REPORT_TIMEOUT_MS } from "../../common/limits.ts";
+import { GUEST_SECOND_LOOK_MS } from "../../common/zygote-limits.ts";
 import {
   GuestConnection,
   type GuestEvents,

@@ -4,15 +4,14 @@ import { join } from "node:path";
 import type { Cgroup, CgroupRoot } from "../../cgroup/contract.ts";
 import { CgroupPool } from "../../cgroup/pool.ts";
 import { errnoNameOf, OlError } from "../../common/errors.ts";
+import { CODE_CACHE_MAX_BYTES, OUTPUT_WATCH_INTERVAL_MS } from "../../common/limits.ts";
 import {
-  CODE_CACHE_MAX_BYTES,
   GUEST_TRIES_MAX,
-  OUTPUT_WATCH_INTERVAL_MS,
   SPARES_ROOT,
   ZYGOTE_MEMORY_MAX_BYTES,
   ZYGOTE_RESTART_DELAY_MS,
   ZYGOTE_SEND_RETRY_MS,
-} from "../../common/limits.ts";
+} from "../../common/zygote-limits.ts";
 import type { Logger } from "../../common/log.ts";
 import type {
   Sandbox,

@@ -7,7 +7,7 @@ import {
   SPARE_REFILL_DELAY_MS,
   ZYGOTE_FORK_FAILURES_MAX,
   ZYGOTE_FORK_TIMEOUT_MS,
-} from "../../common/limits.ts";
+} from "../../common/zygote-limits.ts";
 import type { SandboxLimits } from "../contract.ts";
 import { GuestProcess, type GuestParts } from "./guest-process.ts";
 import type { Zygote } from "./zygote.ts";
@@ -130,13 +130,12 @@ export class SpareStock {
       return;
     }
     this.#stock.push(guest);
-    void guest.ended.then(() => {
-      this.#drop(guest);
-    });
+    void this.#dropAtEnd(guest);
   }
 
   /** One that ended, or is said to have ended, is nobody's to take. */
-  #drop(guest: GuestProcess): void {
+  async #dropAtEnd(guest: GuestProcess): Promise<void> {
+    await guest.ended;
     const at = this.#stock.indexOf(guest);
     if (at < 0) return;
     this.#stock.splice(at, 1);

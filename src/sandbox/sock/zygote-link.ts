@@ -9,7 +9,7 @@ import {
   ZYGOTE_REQUEST_MAX_BYTES,
   ZYGOTE_REQUESTS_WAITING_MAX,
   ZYGOTE_SEND_RETRY_MS,
-} from "../../common/limits.ts";
+} from "../../common/zygote-limits.ts";
 import { connectFd } from "../../sys/connect-fd.ts";
 import { sendWithFds } from "../../sys/socket.ts";
 

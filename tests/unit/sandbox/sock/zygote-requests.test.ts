@@ -3,7 +3,7 @@ import { closeSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { OlError } from "../../../../src/common/errors.ts";
-import { ZYGOTE_REQUEST_MAX_BYTES } from "../../../../src/common/limits.ts";
+import { ZYGOTE_REQUEST_MAX_BYTES } from "../../../../src/common/zygote-limits.ts";
 import { ZygoteLink } from "../../../../src/sandbox/sock/zygote-link.ts";
 import { SOCK_SEQPACKET } from "../../../../src/sys/constants.ts";
 import { socketPair } from "../../../../src/sys/socket.ts";
