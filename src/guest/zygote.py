@@ -9,6 +9,7 @@ import errno
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -316,6 +317,7 @@ class Zygote:
 
     def _import(self, request):
         """Third-party code runs from here on; nothing after this line is trusted."""
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         self.filters["zygote"].install()
         sys.path[:] = self.stdlib + request["packages"]
