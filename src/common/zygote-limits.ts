@@ -60,7 +60,7 @@ export const ZYGOTE_RESTART_DELAY_MS = 500;
 /** Modules whose import time and memory the import cache remembers. */
 export const ZYGOTE_COSTS_MAX_COUNT = 4_096;
 
-/** How long a zygote may take to import its packages, in milliseconds: the slowest real ones take some seconds. */
+/** Most time that a zygote gets for its imports, in milliseconds: the slowest real ones take some seconds. */
 export const ZYGOTE_IMPORT_TIMEOUT_MS = 60_000;
 
 /** Scratch space of an import-cache zygote, in bytes: caches that packages write on import. */
@@ -83,6 +83,45 @@ export const SPARE_BACKOFF_FIRST_MS = 50;
 
 /** Longest such pause, in milliseconds. */
 export const SPARE_BACKOFF_MAX_MS = 10_000;
+
+/** CPU of an import-cache zygote while it imports and while sandboxes are forked from it, in percent of one. */
+export const ZYGOTE_CPU_PERCENT = 100;
+
+/** The same while nobody asks it for anything: a fork takes some milliseconds, an endless loop takes all. */
+export const ZYGOTE_CPU_CALM_PERCENT = 10;
+
+/** How long after the last fork a zygote is taken to be out of demand, in milliseconds. */
+export const ZYGOTE_CALM_AFTER_MS = 1_000;
+
+/**
+ * Memory of a child that is charged to the zygote before the child joins its own cgroup, in bytes; version 1
+ * leaves it there as long as the child lives (1.4 MB for Python alone).
+ */
+export const ZYGOTE_CHILD_BYTES = 2 * MIB;
+
+/** Children for which a zygote has room at first; doubles as they come. */
+export const ZYGOTE_CHILDREN_FIRST = 32;
+
+/** Ids of refused requests that are remembered, as their children may end later. */
+export const ZYGOTE_REFUSED_MAX_COUNT = 64;
+
+/** First loads in a row that fail on a zygote before it is given up. */
+export const ZYGOTE_LOAD_FAILURES_MAX = 2;
+
+/** How often zygotes are measured, shrunk to the budget and made good, in milliseconds. */
+export const ZYGOTE_SWEEP_INTERVAL_MS = 5_000;
+
+/** How long a zygote has to live until the pauses of those before it are forgotten, in milliseconds. */
+export const ZYGOTE_PROVEN_AFTER_MS = 300_000;
+
+/** Least time that a zygote gets for its imports, in milliseconds: a busy machine is not its fault. */
+export const ZYGOTE_IMPORT_TIMEOUT_MIN_MS = 10_000;
+
+/** What an import may take in a zygote, as a multiple of what it took in a sandbox. */
+export const ZYGOTE_IMPORT_TIMEOUT_FACTOR = 4;
+
+/** What a zygote may take while it imports beyond what the budget leaves, in bytes: for what it frees again. */
+export const ZYGOTE_MEMORY_MARGIN_BYTES = 64 * MIB;
 
 /** Longest request to a zygote, in bytes; `REQUEST_MAX` in `zygote.py`. One datagram has to hold it. */
 export const ZYGOTE_REQUEST_MAX_BYTES = 128 * KIB;

@@ -26,6 +26,8 @@ export interface Candidate {
   readonly added: readonly Unit[];
   readonly packages: ReadonlyMap<string, PackageDir>;
   readonly memoryBytes: number;
+  /** What its own imports are expected to take, in microseconds. */
+  readonly importUs: number;
   /** Cold starts of late that it would have served better. */
   readonly weight: number;
   /** Import time that it would have saved them, in microseconds per byte of its memory. */
@@ -107,6 +109,7 @@ function candidate(
     added,
     packages: packagesOf(added, need, parent),
     memoryBytes: cost.memoryBytes,
+    importUs: cost.importUs,
     weight,
     density: benefitUs / Math.max(1, cost.memoryBytes),
   };
