@@ -8,7 +8,6 @@ import { CODE_CACHE_MAX_BYTES, OUTPUT_WATCH_INTERVAL_MS } from "../../common/lim
 import {
   GUEST_TRIES_MAX,
   SPARES_ROOT,
-  ZYGOTE_MEMORY_MAX_BYTES,
   ZYGOTE_RESTART_DELAY_MS,
   ZYGOTE_SEND_RETRY_MS,
 } from "../../common/zygote-limits.ts";
@@ -62,12 +61,6 @@ const ROOT_ZYGOTE_LIMITS = {
   memoryMaxBytes: 8 * 1024 * 1024 * 1024,
   processesMax: 256,
   cpuPercent: 400,
-};
-
-const CACHED_ZYGOTE_LIMITS = {
-  memoryMaxBytes: ZYGOTE_MEMORY_MAX_BYTES,
-  processesMax: 256,
-  cpuPercent: 100,
 };
 
 /**
@@ -124,7 +117,6 @@ export class SockPool implements SandboxPool {
     this.#cached = new CachedZygotes({
       guests: this.#parts,
       sandboxLimits: limits,
-      zygoteLimits: CACHED_ZYGOTE_LIMITS,
       env: IMPORT_ENV,
       nextId: () => this.#newId(),
     });
