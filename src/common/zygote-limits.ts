@@ -18,8 +18,20 @@ export const ZYGOTES_MAX_COUNT = 256;
 /** Distinct package sets whose demand the import cache remembers. */
 export const ZYGOTE_PROFILES_MAX_COUNT = 1_000;
 
-/** Profiles that one planning step compares with, the most used ones: keeps a step under a millisecond. */
+/** Profiles that one planning step compares with, the most used ones. */
 export const ZYGOTE_PLAN_PROFILES_MAX = 64;
+
+/** Sets of units that one planning step weighs, those of the most used profiles. */
+export const ZYGOTE_PLAN_SETS_MAX = 16;
+
+/** Declared modules of one lambda that are imported ahead of need; further ones it imports itself. */
+export const ZYGOTE_UNITS_MAX_COUNT = 64;
+
+/** Steps (looks at one unit, profile or pair) that plans may take in a burst: some milliseconds. */
+export const ZYGOTE_PLAN_STEPS_MAX = 400_000;
+
+/** Steps that are granted per millisecond beyond that: about a twentieth of a CPU. */
+export const ZYGOTE_PLAN_STEPS_PER_MS = 2_000;
 
 /** Half-life of a hit in the import cache's demand figures, in milliseconds. */
 export const ZYGOTE_DEMAND_HALF_LIFE_MS = 600_000;

@@ -33,6 +33,7 @@ import { Evictor } from "./evictor.ts";
 import { impliedUnits, needOf, setKey, type Need, type Unit } from "./need.ts";
 import { findMisplaced, packagesOf, planZygotes, type Candidate } from "./planner.ts";
 import { ZygoteTree, type ZygoteNode } from "./tree.ts";
+import { Work } from "./work.ts";
 
 /** What `ImportCache` needs. */
 export interface ImportCacheOptions {
@@ -93,7 +94,8 @@ export class ImportCache {
   readonly #options: ImportCacheOptions;
   readonly #tree: ZygoteTree;
   readonly #demand: Demand;
-  readonly #costs = new CostModel();
+  readonly #work: Work;
+  readonly #costs: CostModel;
   readonly #evictor: Evictor;
   /** Zygotes that failed or died, by identity of their units. */
   readonly #backoff: Backoff<unknown>;
@@ -113,6 +115,8 @@ export class ImportCache {
   constructor(options: ImportCacheOptions) {
     this.#options = options;
     this.#tree = new ZygoteTree(options.clock);
+    this.#work = new Work(options.clock);
+    this.#costs = new CostModel(this.#work);
     this.#demand = new Demand(options.clock);
     const onMemory = (): void => {
       this.#tellMemory();
@@ -137,6 +141,11 @@ export class ImportCache {
   /** Memory of all zygotes, as last measured, with what those in the making are expected to take; in bytes. */
   get memoryBytes(): number {
     return this.#evictor.heldBytes + this.#creations.memoryBytes;
+  }
+
+  /** Looks at units, profiles and pairs of them that plans have taken so far. */
+  get planSteps(): number {
+    return this.#work.steps;
   }
 
   /** Whether `import_cache_size` is 0, or the cache is closed. */
@@ -290,8 +299,9 @@ export class ImportCache {
     if (this.off || this.#creations.size >= ZYGOTE_CREATIONS_MAX) return;
     if (this.#creations.hasFor(need.key) || this.#noRoom.blocked(need.key) !== null) return;
     this.#evictor.endRetired();
+    if (!this.#work.mayPlan()) return;
     let lacksRoom = false;
-    const view = { tree: this.#tree, demand: this.#demand, costs: this.#costs };
+    const view = { tree: this.#tree, demand: this.#demand, costs: this.#costs, work: this.#work };
     for (const candidate of planZygotes(need, view)) {
       const { key } = candidate;
       if (this.#creations.has(key) || this.#backoff.blocked(key) !== null) continue;

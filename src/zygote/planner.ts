@@ -7,6 +7,7 @@
 import {
   ZYGOTE_DEPTH_MAX,
   ZYGOTE_PLAN_PROFILES_MAX,
+  ZYGOTE_PLAN_SETS_MAX,
   ZYGOTE_WORTH_MIN_US,
 } from "../common/zygote-limits.ts";
 import type { PackageDir } from "../sandbox/contract.ts";
@@ -14,6 +15,7 @@ import type { CostModel } from "./costs.ts";
 import type { Demand } from "./demand.ts";
 import { impliedUnits, isSubset, setKey, type Need, type Unit, type UnitSet } from "./need.ts";
 import type { ZygoteNode, ZygoteTree } from "./tree.ts";
+import type { Work } from "./work.ts";
 
 /** A zygote that could be made. */
 export interface Candidate {
@@ -39,6 +41,7 @@ export interface PlanView {
   readonly tree: ZygoteTree;
   readonly demand: Demand;
   readonly costs: CostModel;
+  readonly work: Work;
 }
 
 /** A need that could use a new zygote, with what it saves by the ones there are. */
@@ -86,6 +89,7 @@ function candidate(
   view: PlanView,
 ): Candidate | null {
   const allowed = impliedUnits(units, need);
+  view.work.did(need.all.size + users.length);
   const existing = view.tree.best(allowed);
   if (existing !== null && isSubset(units, existing.units)) return null;
   const parent = view.tree.best(allowed, ZYGOTE_DEPTH_MAX - 1);
@@ -128,6 +132,8 @@ export function planZygotes(need: Need, view: PlanView): readonly Candidate[] {
   }));
   const sets = new Map<string, UnitSet>([[need.key, need.declared]]);
   for (const user of users) {
+    if (sets.size >= ZYGOTE_PLAN_SETS_MAX) break;
+    view.work.did(need.all.size);
     const common = intersection(need, user.need);
     if (common.size > 0) sets.set(setKey(common.values()), common);
   }
