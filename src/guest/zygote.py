@@ -322,6 +322,7 @@ class Zygote:
         self.filters["zygote"].install()
         sys.path[:] = self.stdlib + request["packages"]
         sys.path_importer_cache.clear()
+        os.environ.update(handler.IMPORT_ENV)
         os.environ.update(request["env"])
         start = time.perf_counter_ns()
         for name in request["imports"]:

@@ -50,7 +50,7 @@ export interface CachedZygoteParts {
   readonly guests: GuestParts;
   /** Limits with which spares are forked. */
   readonly sandboxLimits: SandboxLimits;
-  /** Environment while it imports. */
+  /** Environment while it imports, beside `IMPORT_ENV` of `handler.py`. */
   readonly env: Readonly<Record<string, string>>;
   readonly nextId: () => string;
 }

@@ -45,6 +45,8 @@ export interface SockPoolOptions {
   /** With which sandboxes are forked ahead of need. */
   readonly limits: SandboxLimits;
   readonly network: "host" | "none";
+  /** Environment of every lambda, which zygotes have as well while they import; default: none. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly log: Logger;
   /** Where init and zygotes write what goes wrong. */
   readonly logFd: number | "inherit";
@@ -61,18 +63,6 @@ const ROOT_ZYGOTE_LIMITS = {
   memoryMaxBytes: 8 * 1024 * 1024 * 1024,
   processesMax: 256,
   cpuPercent: 400,
-};
-
-/**
- * Numeric libraries start threads when they are imported, one per CPU, which a fork does not copy;
- * a sandbox has one CPU by default, so one thread is also what serves it best.
- */
-const IMPORT_ENV = {
-  HOME: "/tmp",
-  MPLCONFIGDIR: "/tmp",
-  OPENBLAS_NUM_THREADS: "1",
-  OMP_NUM_THREADS: "1",
-  MKL_NUM_THREADS: "1",
 };
 
 /** One generation of the root zygote and what was forked from it directly. */
@@ -117,7 +107,7 @@ export class SockPool implements SandboxPool {
     this.#cached = new CachedZygotes({
       guests: this.#parts,
       sandboxLimits: limits,
-      env: IMPORT_ENV,
+      env: options.env ?? {},
       nextId: () => this.#newId(),
     });
     this.#logStore = new InstanceLogStore(options.workerDir, onError);
