@@ -10,11 +10,6 @@ import {
   ZYGOTE_BACKOFF_MAX_MS,
   ZYGOTE_CREATIONS_MAX,
   ZYGOTE_DEPTH_MAX,
-  ZYGOTE_IMPORT_TIMEOUT_FACTOR,
-  ZYGOTE_IMPORT_TIMEOUT_MIN_MS,
-  ZYGOTE_IMPORT_TIMEOUT_MS,
-  ZYGOTE_MEMORY_MARGIN_BYTES,
-  ZYGOTE_MEMORY_MAX_BYTES,
   ZYGOTE_PROFILES_MAX_COUNT,
   ZYGOTE_PROVEN_AFTER_MS,
   ZYGOTE_ROOM_BACKOFF_FIRST_MS,
@@ -29,9 +24,11 @@ import type { ImportCacheStats, ZygoteHost, ZygoteSpec } from "./contract.ts";
 import { believable, bottomUp, CostModel } from "./costs.ts";
 import { Creations } from "./creations.ts";
 import { Demand } from "./demand.ts";
+import { everyUnref } from "./every.ts";
 import { Evictor } from "./evictor.ts";
 import { impliedUnits, needOf, setKey, type Need, type Unit } from "./need.ts";
 import { findMisplaced, packagesOf, planZygotes, type Candidate } from "./planner.ts";
+import { specOf } from "./spec.ts";
 import { ZygoteTree, type ZygoteNode } from "./tree.ts";
 import { Work } from "./work.ts";
 
@@ -71,14 +68,6 @@ export interface ZygoteLease {
    * before its first answer. A zygote on which that happens again and again is given up.
    */
   failed(): void;
-}
-
-function everyUnref(intervalMs: number, run: () => void): () => void {
-  const timer = setInterval(run, intervalMs);
-  timer.unref();
-  return () => {
-    clearInterval(timer);
-  };
 }
 
 /** How a zygote is made. */
@@ -336,23 +325,12 @@ export class ImportCache {
   #create(candidate: Candidate, how: CreateOptions): Promise<void> {
     this.#sequence += 1;
     const id = `zygote-${this.#sequence}`;
-    const spec: ZygoteSpec = {
-      id,
-      packages: [...candidate.packages.values()],
-      imports: bottomUp(candidate.added).map(({ module }) => module),
-      timeoutMs: how.isKept === true ? ZYGOTE_IMPORT_TIMEOUT_MS : importTimeoutMs(candidate),
-      memoryMaxBytes: how.isKept === true ? ZYGOTE_MEMORY_MAX_BYTES : this.#memoryMaxBytes(),
-    };
+    const leftBytes =
+      this.#options.budgetBytes - this.#evictor.usedBytes - this.#creations.memoryBytes;
+    const spec = specOf(id, candidate, how.isKept === true ? null : leftBytes);
     const { key, memoryBytes } = candidate;
     const what = { id, needKey: how.needKey ?? null, memoryBytes };
     return this.#creations.run(key, what, () => this.#createNow(candidate, spec, how));
-  }
-
-  /** What the budget leaves, so that one whose imports take without end takes no more than there is. */
-  #memoryMaxBytes(): number {
-    const takenBytes = this.#evictor.usedBytes + this.#creations.memoryBytes;
-    const leftBytes = Math.max(0, this.#options.budgetBytes - takenBytes);
-    return Math.min(ZYGOTE_MEMORY_MAX_BYTES, leftBytes + ZYGOTE_MEMORY_MARGIN_BYTES);
   }
 
   async #createNow(candidate: Candidate, spec: ZygoteSpec, how: CreateOptions): Promise<void> {
@@ -455,9 +433,4 @@ export class ImportCache {
     const again = { key, parent, units, added, packages, ...cost, weight, density: 0 };
     this.#createUnwatched(again, {}, node);
   }
-}
-
-function importTimeoutMs({ importUs }: Candidate): number {
-  const timeoutMs = Math.ceil((importUs * ZYGOTE_IMPORT_TIMEOUT_FACTOR) / 1000);
-  return Math.min(ZYGOTE_IMPORT_TIMEOUT_MS, Math.max(ZYGOTE_IMPORT_TIMEOUT_MIN_MS, timeoutMs));
 }
