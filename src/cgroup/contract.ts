@@ -95,6 +95,9 @@ export interface Cgroup {
   /** @returns what it has used */
   usage(): CgroupUsage;
 
+  /** @returns the memory that it holds now, in bytes; one read */
+  memoryBytes(): number;
+
   /** @returns processes that the kernel killed for want of memory; one read, for the path of a call */
   outOfMemoryKills(): number;
 

@@ -201,6 +201,10 @@ export class KernelCgroup implements Cgroup {
     };
   }
 
+  memoryBytes(): number {
+    return this.#memory.currentBytes();
+  }
+
   outOfMemoryKills(): number {
     return this.#memory.outOfMemoryKills() - this.#baseKills;
   }

@@ -11,8 +11,8 @@
  */
 
 import { Database } from "bun:sqlite";
-import { mkdirSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { mkdirSync, readdirSync, readlinkSync, realpathSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { errnoNameOf, OlError } from "../common/errors.ts";
 import { COMMAND_WAIT_MAX_MS } from "../common/limits.ts";
 import { writeFileAtomic } from "./atomic-file.ts";
@@ -120,6 +120,30 @@ export function tryFindClaimOwner(workerDir: string): ProcessIdentity | null {
   return null;
 }
 
+/** Whether this process has that file open although its name is gone. */
+function holdsRemoved(path: string): boolean {
+  return readdirSync("/proc/self/fd").some((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === `${path} (deleted)`;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** As `tryLock`, of a file that its holder removes: a lock on one that is gone counts for nothing. */
+function tryLockFresh(name: string): Database | null {
+  const database = tryLock(name);
+  if (
+    database === null ||
+    !holdsRemoved(lockFileOf(join(realpathSync(dirname(name)), basename(name))))
+  ) {
+    return database;
+  }
+  unlock(database);
+  return null;
+}
+
 /**
  * Makes commands that change a cluster's workers or settings wait for each other, so that none works
  * from what another is about to replace.
@@ -135,13 +159,16 @@ export async function claimCommands(
 ): Promise<WorkerClaim> {
   const deadlineMs = performance.now() + waitMaxMs;
   const name = join(workersDir, "commands");
-  for (let database = tryLock(name); ; database = tryLock(name)) {
+  for (;;) {
+    const database = tryLockFresh(name);
     if (database !== null) {
-      const held = database;
       let isHeld = true;
       const release = (): void => {
-        if (isHeld) unlock(held);
+        if (!isHeld) return;
         isHeld = false;
+        // While it is held: whoever has opened it meanwhile sees that it is not the one of this name.
+        rmSync(lockFileOf(name), { force: true });
+        unlock(database);
       };
       return { release };
     }

@@ -21,9 +21,6 @@ export const OUTPUT_WATCH_INTERVAL_MS = 250;
 /** Longest message or traceback of a lambda that is passed on to a client, in characters. */
 export const GUEST_MESSAGE_MAX_CHARS = 32 * KIB;
 
-/** How long the root zygote may take until it says that it is ready, in milliseconds. */
-export const ZYGOTE_START_TIMEOUT_MS = 30_000;
-
 /** How long a destroyed sandbox's processes may take to be gone before it is an error, in milliseconds. */
 export const DESTROY_TIMEOUT_MS = 5_000;
 
@@ -222,42 +219,6 @@ export const INSTALL_BACKOFF_MAX_MS = 300_000;
 /** Part of pip's words that is passed on to the caller, in characters. */
 export const INSTALL_MESSAGE_MAX_CHARS = 4 * KIB;
 
-/** Deepest zygote below the root; user and pid namespaces nest at most 32 deep, and containers use some. */
-export const ZYGOTE_DEPTH_MAX = 8;
-
-/** Zygotes being created at once: importing is CPU work that competes with calls. */
-export const ZYGOTE_CREATIONS_MAX = 2;
-
-/** Most zygotes in the tree, whatever the budget: each is a process with a cgroup. */
-export const ZYGOTES_MAX_COUNT = 256;
-
-/** Distinct package sets whose demand the import cache remembers. */
-export const ZYGOTE_PROFILES_MAX_COUNT = 1_000;
-
-/** Profiles that one planning step compares with, the most used ones: keeps a step under a millisecond. */
-export const ZYGOTE_PLAN_PROFILES_MAX = 64;
-
-/** Half-life of a hit in the import cache's demand figures, in milliseconds. */
-export const ZYGOTE_DEMAND_HALF_LIFE_MS = 600_000;
-
-/** Import time below which a zygote is not worth its memory, in microseconds. */
-export const ZYGOTE_WORTH_MIN_US = 3_000;
-
-/** Longest import time that is believed, in microseconds: guests report it and can lie. */
-export const ZYGOTE_IMPORT_MAX_US = 60_000_000;
-
-/** First pause after a zygote failed to import or died until it is tried again, in milliseconds; doubles each time. */
-export const ZYGOTE_BACKOFF_FIRST_MS = 1_000;
-
-/** Longest pause between two tries of a failing zygote, in milliseconds. */
-export const ZYGOTE_BACKOFF_MAX_MS = 600_000;
-
-/** Memory that an import is guessed to take before any was measured, in bytes. */
-export const ZYGOTE_MEMORY_GUESS_BYTES = 16 * MIB;
-
-/** Import time that a module is guessed to take before any was measured, in microseconds. */
-export const ZYGOTE_IMPORT_GUESS_US = 50_000;
-
 /** Longest `x-request-id` of a caller that is repeated, in characters (a UUID has 36, a trace id 55). */
 export const REQUEST_ID_MAX_CHARS = 128;
 
@@ -294,12 +255,6 @@ export const RETRY_AFTER_BUSY_SEC = 1;
 /** `retry-after` of a 503 in seconds: a worker that drains is replaced, an engine comes back, in seconds. */
 export const RETRY_AFTER_UNAVAILABLE_SEC = 5;
 
-/** Requests that may wait for a busy zygote; more are refused with 429. */
-export const ZYGOTE_REQUESTS_WAITING_MAX = 2_048;
-
-/** Pause before a request is offered again to a zygote whose socket is full, in milliseconds. */
-export const ZYGOTE_SEND_RETRY_MS = 1;
-
 /** User ids that one worker hands out, one per sandbox: as many as a user namespace is usually given. */
 export const UIDS_PER_WORKER = 65_536;
 
@@ -312,12 +267,6 @@ export const INSTANCE_LOGS_STOCK = 32;
 /** How long the end of a guest's stream waits for its zygote to say how it ended, in milliseconds. */
 export const EXIT_REPORT_TIMEOUT_MS = 1_000;
 
-/** Forked, enclosed sandboxes without a lambda that the root zygote keeps ready. */
-export const SPARES_ROOT = 8;
-
-/** The same for each import-cache zygote. */
-export const SPARES_CACHED = 1;
-
 /** Largest process id of a 64-bit kernel (PID_MAX_LIMIT). */
 export const PID_MAX = 4_194_304;
 
@@ -326,9 +275,6 @@ export const PID_FILE_MAX_BYTES = 128;
 
 /** Compiled lambda code that the worker keeps, all versions together, in bytes. */
 export const CODE_CACHE_MAX_BYTES = 64 * MIB;
-
-/** Pause between two tries to start the root zygote after it died, in milliseconds. */
-export const ZYGOTE_RESTART_DELAY_MS = 500;
 
 /** Period of the CPU limit of containers in microseconds; the kernel's default. */
 export const DOCKER_CPU_PERIOD_US = 100_000;
@@ -426,18 +372,6 @@ export const COMMAND_ENTRIES_MAX = 250_000;
 /** End of a command's output that is kept for messages and parsing, in bytes per stream. */
 export const COMMAND_OUTPUT_TAIL_BYTES = 256 * KIB;
 
-/** Modules whose import time and memory the import cache remembers. */
-export const ZYGOTE_COSTS_MAX_COUNT = 4_096;
-
-/** How long a zygote may take to import its packages, in milliseconds: the slowest real ones take some seconds. */
-export const ZYGOTE_IMPORT_TIMEOUT_MS = 60_000;
-
-/** Scratch space of an import-cache zygote, in bytes: caches that packages write on import. */
-export const ZYGOTE_SCRATCH_BYTES = 64 * MIB;
-
-/** Memory that an import-cache zygote may take, in bytes; what it really takes counts against `import_cache_size`. */
-export const ZYGOTE_MEMORY_MAX_BYTES = 2048 * MIB;
-
 /** How long a program that `doctor` tries may run, in milliseconds (an emulated machine is slow). */
 export const DOCTOR_PROGRAM_TIMEOUT_MS = 20_000;
 
@@ -453,17 +387,8 @@ export const DOCTOR_DISK_MIN_FILES = 50_000;
 /** Hard limit of open files below which `doctor` warns: 5,000 connections and 1,000 sandboxes of 3. */
 export const DOCTOR_OPEN_FILES_MIN = 8_192;
 
-/** First pause after a zygote found no room until it is planned again, in milliseconds; doubles each time. */
-export const ZYGOTE_ROOM_BACKOFF_FIRST_MS = 100;
-
-/** Longest pause between two searches for room for the same lambda's zygote, in milliseconds. */
-export const ZYGOTE_ROOM_BACKOFF_MAX_MS = 5_000;
-
 /** How often the disk use of a command in a container is looked at, in milliseconds: a walk by another process. */
 export const DOCKER_COMMAND_WATCH_INTERVAL_MS = 500;
-
-/** Guests that are tried for one sandbox when those in stock turn out to be dead: all spares, and some more. */
-export const GUEST_TRIES_MAX = SPARES_ROOT + 8;
 
 /** Size from which on a background process's log is moved to `.1`, in bytes: copying it takes some milliseconds. */
 export const LOG_FILE_MAX_BYTES = 8 * MIB;
@@ -491,9 +416,6 @@ export const RETIRE_POLL_INTERVAL_MS = 20;
 
 /** How long such a worker goes on beyond the time that a call may take, in milliseconds: some idle pauses. */
 export const RETIRE_EXTRA_MS = 10_000;
-
-/** How long after a spare was taken the stock is refilled, in milliseconds: a cold call takes about two. */
-export const SPARE_REFILL_DELAY_MS = 3;
 
 /** Size after which an instance's index of calls is not continued, in bytes: some 20,000 calls that print. */
 export const CALL_INDEX_MAX_BYTES = MIB;

@@ -22,6 +22,8 @@ export interface GuestResult {
 
 /** What an engine wants to hear. */
 export interface GuestEvents {
+  /** It waits for its lambda; left out by an engine whose guests do not say so. Comes once. */
+  onEnclosed?(): void;
   /** The lambda is loaded. */
   onReady(ready: GuestReady): void;
   /** The stream ended, or the guest broke the protocol (then with an error); comes once. */
@@ -45,7 +47,7 @@ interface PendingCall {
  *
  * | phase | frames |
  * | --- | --- |
- * | `waiting`, for its lambda | SETUP_FAILED |
+ * | `waiting`, until it is enclosed | ENCLOSED, SETUP_FAILED |
  * | `loading` | READY, LOAD_FAILED, SETUP_FAILED |
  * | `ready` | one answer to each call |
  */
@@ -53,7 +55,7 @@ type Phase = "waiting" | "loading" | "ready";
 
 const decoder = new TextDecoder();
 
-/** Longest frame of a guest that is not told of anything yet: a message, in UTF-8. */
+/** Longest frame of a guest that is not enclosed yet: a message, in UTF-8. */
 const EARLY_FRAME_MAX_BYTES = 4 * GUEST_MESSAGE_MAX_CHARS;
 
 function outOfTurn(): OlError {
@@ -80,17 +82,12 @@ export class GuestConnection {
   /**
    * @param socket an open stream socket
    * @param events who hears of loading and of the end
-   * @param isWaiting whether the guest gets its lambda later: see `assigned`
+   * @param isWaiting whether the guest says ENCLOSED first, before which only trusted code speaks
    */
   constructor(socket: GuestSocket, events: GuestEvents, isWaiting = false) {
     this.#socket = socket;
     this.#events = events;
     this.#phase = isWaiting ? "waiting" : "loading";
-  }
-
-  /** Says that from now on the lambda's own code may speak. */
-  assigned(): void {
-    if (this.#phase === "waiting") this.#phase = "loading";
   }
 
   /** Calls that wait for their answer. */
@@ -179,7 +176,7 @@ export class GuestConnection {
     if (this.#ended) return;
     if (this.#phase === "ready") this.#answered(frame);
     else if (frame.type === FrameType.SETUP_FAILED) this.#setUpFailed(frame.payload);
-    else if (this.#phase === "waiting") throw outOfTurn();
+    else if (this.#phase === "waiting") this.#enclosed(frame);
     else if (frame.type === FrameType.READY) this.#ready(frame.payload);
     else if (frame.type === FrameType.LOAD_FAILED) this.#loadFailed(frame.payload);
     else throw outOfTurn();
@@ -189,7 +186,7 @@ export class GuestConnection {
     this.#endLoading(new OlError("lambda_load", guestText(payload).trimEnd()));
   }
 
-  /** Once it has its lambda, anybody in there may say so: it is no word about the worker then. */
+  /** Once it is enclosed, its lambda may be the one who says so: it is no word about the worker then. */
   #setUpFailed(payload: Uint8Array): void {
     const text = guestText(payload).trimEnd();
     const error =
@@ -216,6 +213,12 @@ export class GuestConnection {
     }
     this.#pending.delete(frame.callId);
     answer(call, frame);
+  }
+
+  #enclosed(frame: Frame): void {
+    if (frame.type !== FrameType.ENCLOSED) throw outOfTurn();
+    this.#phase = "loading";
+    this.#events.onEnclosed?.();
   }
 
   #ready(payload: Uint8Array): void {

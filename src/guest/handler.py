@@ -27,6 +27,18 @@ REHEARSALS = 30
 MESSAGE_MAX = 32 * 1024
 GUEST_MARK = "<openlambda>/"
 
+# What packages find while they are imported, in a zygote and in a sandbox alike, so that it makes no
+# difference where that is. Numeric libraries start a thread per CPU of the host then, which a fork
+# does not copy and limits.procs counts; others look for a place for their caches.
+IMPORT_ENV = {
+    "HOME": "/tmp",
+    "MPLCONFIGDIR": "/tmp",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+_environ = os.environ  # a lambda may put something else in its place
+
 
 class _BoundedOutput(io.RawIOBase):
     """A stream that keeps its first `limit` bytes and then says once that it dropped the rest."""
@@ -125,8 +137,18 @@ def warm_up():
 
 def prepare(config):
     """Sets environment and paths to what this lambda was promised."""
+    if config["packages"]:
+        os.environ.update(IMPORT_ENV)
     os.environ.update(config["env"])
     sys.path[:] = [HANDLER_DIR] + config["stdlib"] + config["packages"]
+
+
+def forget_import_env(config):
+    """Leaves the handler what its settings give, and what its own code has set."""
+    if config["packages"]:
+        for name, value in IMPORT_ENV.items():
+            if name not in config["env"] and _environ.get(name) == value:
+                del _environ[name]
 
 
 def load(config, code):
@@ -198,6 +220,7 @@ def serve(sock, reader, config, code):
     try:
         prepare(config)
         handler, fresh = load(config, code)
+        forget_import_env(config)
     except BaseException as error:
         if isinstance(error, LookupError) and error.__traceback__.tb_next is not None:
             message = (

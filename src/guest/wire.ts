@@ -28,6 +28,8 @@ export const FrameType = {
   LOAD_FAILED: 20,
   BAD_EVENT: 21,
   SETUP_FAILED: 22,
+  /** A forked child has joined its cgroup and its namespaces and waits for its lambda. */
+  ENCLOSED: 23,
 } as const;
 
 /** One frame that arrived. */
@@ -116,7 +118,7 @@ export class FrameReader {
       const length = unsigned(held, start);
       if (length > payloadMax) throw violation(`announced a frame of ${length} bytes`);
       const type = held[start + 4] as number;
-      if (type < FrameType.READY || type > FrameType.SETUP_FAILED) {
+      if (type < FrameType.READY || type > FrameType.ENCLOSED) {
         throw violation(`sent a frame of the unknown type ${type}`);
       }
       this.#wanted = FRAME_HEADER_BYTES + length;

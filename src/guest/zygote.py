@@ -23,22 +23,32 @@ import kernel
 import sandbox
 import wire
 
-REQUEST_MAX = 128 * 1024
+REQUEST_MAX = 128 * 1024  # the same as ZYGOTE_REQUEST_MAX_BYTES of the worker
 FDS_MAX = 12
 OPEN_MAX = 1 << 16  # a zygote holds one network per sandbox, of which there are fewer than this
 _PROCESS_NAME = b"ol-zygote"
 
 
 def receive(sock, size=REQUEST_MAX):
-    """One message with its descriptors. (b"", []) at the end."""
+    """One message with its descriptors. (b"", []) at the end; ValueError where it was cut off."""
     fds = array.array("i")
-    data, ancillary, _, _ = sock.recvmsg(
+    data, ancillary, flags, _ = sock.recvmsg(
         size, socket.CMSG_SPACE(FDS_MAX * fds.itemsize), socket.MSG_CMSG_CLOEXEC
     )
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        close_all(fds)  # some of them may be missing: what is asked for then fails and is reported
+        fds = []
+    if flags & socket.MSG_TRUNC:
+        raise ValueError("a message is longer than %d bytes" % size)
     return data, list(fds)
+
+
+def close_all(fds):
+    for fd in fds:
+        os.close(fd)
 
 
 def keep_only(keep):
@@ -111,12 +121,12 @@ class Zygote:
         kernel.unshare(kernel.CLONE_NEWPID)
         try:
             pid = os.fork()
-        except OSError:
+        except BaseException:
             kernel.setns(self.own_pid_namespace, kernel.CLONE_NEWPID)
             raise
         if pid:
-            kernel.setns(self.own_pid_namespace, kernel.CLONE_NEWPID)
             self.children[pid] = ident
+            kernel.setns(self.own_pid_namespace, kernel.CLONE_NEWPID)
         return pid
 
     def take_network(self):
@@ -181,23 +191,37 @@ class Zygote:
                     os.read(wake_in, 4096)
                     self.reap()
                     continue
-                data, fds = receive(self.control)
+                try:
+                    data, fds = receive(self.control)
+                except ValueError:
+                    continue  # nobody can be told: what it was about was cut off
+                except ConnectionResetError:
+                    os._exit(0)
                 if not data:
                     os._exit(0)
-                self.handle(json.loads(data), fds)
+                self.handle(data, fds)
 
-    def handle(self, request, fds):
-        operation = request["op"]
-        ident = request["id"]
+    def handle(self, data, fds):
+        """One request. Whatever is wrong with it fails that request alone: all sandboxes hang on us."""
+        ident = None
         try:
-            run = {"spare": self.spare, "zygote": self.zygote, "command": self.command}[operation]
-            run(request, fds)
-        except OSError as error:
-            name = errno.errorcode.get(error.errno, str(error.errno))
-            self.say(event="failed", id=ident, errno=name, message=str(error))
+            request = json.loads(data)
+            ident = request["id"]
+            operations = {"spare": self.spare, "zygote": self.zygote, "command": self.command}
+            operations[request["op"]](request, fds)
+        except Exception as error:  # noqa: see above
+            if isinstance(ident, str):
+                self._refuse(ident, error)
         finally:
-            for fd in fds:
-                os.close(fd)
+            close_all(fds)
+
+    def _refuse(self, ident, error):
+        if isinstance(error, OSError):
+            name = errno.errorcode.get(error.errno, str(error.errno))
+            self.say(event="failed", id=ident, errno=name, message=str(error)[:1000])
+        else:
+            message = "%s: %s" % (type(error).__name__, error)
+            self.say(event="failed", id=ident, message=message[:1000])
 
     def _closes(self, request, fds, body):
         """Runs body in a forked child, which never returns into this loop. Returns its pid.
@@ -235,7 +259,7 @@ class Zygote:
         network = self.take_network()
         try:
             pid = self._closes(request, fds + [network], self._networked_body)
-        except OSError:
+        except BaseException:
             self.free_networks.append(network)
             raise
         self.networks[pid] = network
@@ -249,6 +273,7 @@ class Zygote:
         self.filters["early"].install()
         sock = socket.socket(fileno=fds[0])
         handler.warm_up()
+        wire.write_all(fds[0], wire.frame(wire.ENCLOSED, 0, b""))
         data, passed = receive(sock)
         if not data:
             return
@@ -330,6 +355,7 @@ class Zygote:
         self.filters["zygote"].install()
         sys.path[:] = self.stdlib + request["packages"]
         sys.path_importer_cache.clear()
+        os.environ.update(handler.IMPORT_ENV)
         os.environ.update(request["env"])
         start = time.perf_counter_ns()
         for name in request["imports"]:

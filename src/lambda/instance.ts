@@ -74,6 +74,7 @@ export class Instance {
 
   /** Notes that its lambda is loaded: the import cache learns what the imports took. */
   loaded(): void {
+    this.version.hasLoaded = true;
     this.#lease?.release(this.sandbox.importUs);
   }
 

@@ -20,6 +20,8 @@ export class CodeVersion {
   readonly codeDir: string;
   /** Unlike that of every other version on this worker. */
   readonly codeId: string;
+  /** Whether any sandbox of it came so far that its handler could be called. */
+  hasLoaded = false;
   readonly #installer: PackageInstaller | null;
   #packages: Promise<InstalledPackages> | null = null;
   #installed: InstalledPackages | null = null;
@@ -141,14 +143,14 @@ export class VersionSource {
   get fresh(): CodeVersion | null {
     const ageUs = this.#options.clock.nowUs() - this.#checkedUs;
     if (ageUs < this.#options.cacheMs * 1000) return this.#current;
-    if (!this.#isStoreSlow || this.#current === null) return null;
+    if (!this.#isStoreSlow || this.#current?.hasLoaded !== true) return null;
     void this.#startCheck();
     return this.#current;
   }
 
   /**
    * Asks the registry, unless it was asked less than `registry_cache_ms` ago. Where a version is in
-   * use, a registry that does not answer soon is not waited for: it stays in use meanwhile.
+   * use that works, a registry that does not answer soon is not waited for: it stays in use meanwhile.
    * @returns the version to run, or null where there is no such lambda
    * @throws {OlError} registry_unavailable, registry_denied, bundle_invalid where no version is here
    */
@@ -157,7 +159,8 @@ export class VersionSource {
     if (fresh !== null) return fresh;
     const checking = this.#startCheck();
     const inUse = this.#current;
-    if (inUse === null) return await checking;
+    // What never worked is not worth keeping: whoever mended it waits for the new one.
+    if (inUse === null || !inUse.hasLoaded) return await checking;
     const patience = Promise.withResolvers<CodeVersion>();
     const timer = setTimeout(() => {
       this.#isStoreSlow = true;
@@ -225,7 +228,7 @@ export class VersionSource {
 
   async #replace(inUse: CodeVersion | null, wanted: RegistryVersion): Promise<void> {
     const pulled = await this.#pull(wanted);
-    if (inUse !== null) {
+    if (inUse?.hasLoaded === true) {
       // The old version serves while the packages of the new one are installed. Where they cannot be,
       // the new one takes its place all the same: its calls say why, as those of any broken code do.
       await pulled.ensurePackages().catch(() => null);

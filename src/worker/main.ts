@@ -120,7 +120,23 @@ async function openInstaller(engine: Engine, config: Config): Promise<PipInstall
   });
 }
 
-/** Installs and pre-imports `startup_pkgs`; a worker that cannot is not started. */
+/**
+ * Installs and pre-imports `startup_pkgs`; a worker that cannot is not started.
+ * @returns false where a signal asked for the end meanwhile: what is under way ends with what is closed
+ */
+async function tryPreload(
+  config: Config,
+  installer: PipInstaller,
+  imports: ImportCache | null,
+  signals: Signals,
+): Promise<boolean> {
+  const loading = preload(config, installer, imports);
+  // Once nobody waits for it any more, its failure is only that of being ended.
+  loading.catch(() => {});
+  const stopped = signals.stopped.then(() => false);
+  return await Promise.race([loading.then(() => true), stopped]);
+}
+
 async function preload(
   config: Config,
   installer: PipInstaller,
@@ -166,7 +182,10 @@ async function serve(config: Config, log: Logger, isSuccessor: boolean): Promise
     const installer = await openInstaller(engine, config);
     const imports = openImportCache(engine, config, log);
     if (imports !== null) closers.push(() => imports.close());
-    await preload(config, installer, imports);
+    if (!(await tryPreload(config, installer, imports, signals))) {
+      log.info("stopping before it was ready", { op: "worker.stop" });
+      return;
+    }
     const table = new LambdaTable({
       config,
       pool: engine.pool,

@@ -9,6 +9,10 @@ export interface ZygoteSpec {
   readonly packages: readonly PackageDir[];
   /** Modules that it has to import beyond its parent's, in this order. */
   readonly imports: readonly string[];
+  /** Bound of the imports, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Most that it may hold beyond its parent while it imports, in bytes. */
+  readonly memoryMaxBytes: number;
 }
 
 /** Makes and ends zygotes; implemented by the engine. */
@@ -22,7 +26,10 @@ export interface ZygoteHost {
    * @throws {OlError} sandbox_create where it cannot be made, lambda_load where an import raised
    */
   createZygote(parent: string | null, spec: ZygoteSpec): Promise<{ readonly importUs: number }>;
-  /** Ends a zygote and what was forked from it; idempotent, also for one that is gone. */
+  /**
+   * Ends a zygote and what was forked from it; idempotent, also for one that is gone. One that is still
+   * being made is given up: its creation fails.
+   */
   destroyZygote(id: string): Promise<void>;
   /** Memory charged to it alone, in bytes; 0 where it is gone. */
   memoryBytes(id: string): number;

@@ -8,8 +8,9 @@ import {
   ZYGOTE_IMPORT_GUESS_US,
   ZYGOTE_IMPORT_MAX_US,
   ZYGOTE_MEMORY_GUESS_BYTES,
-} from "../common/limits.ts";
+} from "../common/zygote-limits.ts";
 import type { Unit, UnitSet } from "./need.ts";
+import type { Work } from "./work.ts";
 
 /** Cost of importing something. */
 export interface Cost {
@@ -24,6 +25,12 @@ const GUESS: Cost = { importUs: ZYGOTE_IMPORT_GUESS_US, memoryBytes: ZYGOTE_MEMO
 /** Costs of units when nothing else is imported yet. */
 export class CostModel {
   readonly #known = new Map<string, Cost>();
+  readonly #work: Work;
+
+  /** @param work where steps are counted */
+  constructor(work: Work) {
+    this.#work = work;
+  }
 
   /**
    * @param added units to import
@@ -91,10 +98,11 @@ export class CostModel {
     const whole = this.#whole(unit);
     const dirs = new Set(unit.dirs);
     let { importUs, memoryBytes } = whole;
+    this.#work.did(done.size);
     for (const other of done.values()) {
-      if (other.key === unit.key || !other.dirs.every((dir) => dirs.has(dir))) continue;
       const part = this.#known.get(other.key);
-      if (part === undefined) continue;
+      if (part === undefined || other.key === unit.key) continue;
+      if (!other.dirs.every((dir) => dirs.has(dir))) continue;
       importUs -= part.importUs;
       memoryBytes -= part.memoryBytes;
     }

@@ -1,7 +1,7 @@
 /** How much each set of packages was asked for lately: counts that halve with time. */
 
 import type { Clock } from "../common/clock.ts";
-import { ZYGOTE_DEMAND_HALF_LIFE_MS, ZYGOTE_PROFILES_MAX_COUNT } from "../common/limits.ts";
+import { ZYGOTE_DEMAND_HALF_LIFE_MS, ZYGOTE_PROFILES_MAX_COUNT } from "../common/zygote-limits.ts";
 import type { Need } from "./need.ts";
 
 /** A count of events, where older ones weigh less. */

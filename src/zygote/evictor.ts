@@ -15,16 +15,21 @@ const MEMORY_MIN_BYTES = 1 << 20;
 export class Evictor {
   readonly #tree: ZygoteTree;
   readonly #host: ZygoteHost;
+  readonly #onEnded: () => void;
   readonly #ending = new Set<Promise<void>>();
   readonly #budgetBytes: number;
+  /** Of zygotes that are out of the tree and not gone yet. */
+  #endingBytes = 0;
   #evictions = 0;
 
   /**
    * @param tree whose zygotes to end
    * @param host who ends them
    * @param budgetBytes what all zygotes together may take
+   * @param onEnded called when one has ended
    */
-  constructor(tree: ZygoteTree, host: ZygoteHost, budgetBytes: number) {
+  constructor(tree: ZygoteTree, host: ZygoteHost, budgetBytes: number, onEnded: () => void) {
+    this.#onEnded = onEnded;
     this.#tree = tree;
     this.#host = host;
     this.#budgetBytes = budgetBytes;
@@ -40,6 +45,11 @@ export class Evictor {
     return this.#tree.nodes().reduce((sum, node) => sum + node.memoryBytes, 0);
   }
 
+  /** The same with what is still on its way out. */
+  get heldBytes(): number {
+    return this.usedBytes + this.#endingBytes;
+  }
+
   /** Reads the memory of every zygote. */
   measure(): void {
     for (const node of this.#tree.nodes()) node.memoryBytes = this.#host.memoryBytes(node.id);
@@ -47,7 +57,27 @@ export class Evictor {
 
   /** @returns whether nothing hangs on it */
   isIdle(node: ZygoteNode): boolean {
-    return node.children.size === 0 && node.pins === 0 && this.#host.liveSandboxes(node.id) === 0;
+    if (node.children.size > 0 || node.pins > 0 || node.isKept) return false;
+    return this.#host.liveSandboxes(node.id) === 0;
+  }
+
+  /**
+   * @param bytes how much is to be freed
+   * @returns the least useful zygotes which only their sandboxes hold, as many as it takes
+   */
+  heldBySandboxes(bytes: number): readonly string[] {
+    const held = this.#tree
+      .nodes()
+      .filter((node) => node.children.size === 0 && node.pins === 0 && !node.isKept)
+      .toSorted((a, b) => density(a) - density(b));
+    const found: string[] = [];
+    let missing = bytes;
+    for (const node of held) {
+      if (missing <= 0) break;
+      found.push(node.id);
+      missing -= node.memoryBytes;
+    }
+    return found;
   }
 
   /** Ends what exceeds the budget, as far as it is not in use. */
@@ -91,7 +121,7 @@ export class Evictor {
     return true;
   }
 
-  /** @param node that another has replaced */
+  /** @param node that another has replaced, or that is given up */
   retire(node: ZygoteNode): void {
     if (this.#tree.get(node.id) !== node) return;
     node.retired = true;
@@ -110,11 +140,15 @@ export class Evictor {
   }
 
   async #endNow(node: ZygoteNode): Promise<void> {
+    const { memoryBytes } = node;
+    this.#endingBytes += memoryBytes;
     try {
       await this.#host.destroyZygote(node.id);
     } catch {
       // The host reports what it cannot end; it is out of the tree in any case.
     }
+    this.#endingBytes -= memoryBytes;
+    this.#onEnded();
     // Only now can its parent be without anything alive.
     if (this.usedBytes > this.#budgetBytes) this.shrink();
   }

@@ -11,20 +11,26 @@ import {
   ZYGOTE_CREATIONS_MAX,
   ZYGOTE_DEPTH_MAX,
   ZYGOTE_PROFILES_MAX_COUNT,
+  ZYGOTE_PROVEN_AFTER_MS,
   ZYGOTE_ROOM_BACKOFF_FIRST_MS,
   ZYGOTE_ROOM_BACKOFF_MAX_MS,
+  ZYGOTE_SWEEP_INTERVAL_MS,
   ZYGOTE_WORTH_MIN_US,
   ZYGOTES_MAX_COUNT,
-} from "../common/limits.ts";
+} from "../common/zygote-limits.ts";
 import { Backoff } from "../packages/backoff.ts";
 import type { InstalledPackages } from "../packages/contract.ts";
-import type { ImportCacheStats, ZygoteHost } from "./contract.ts";
+import type { ImportCacheStats, ZygoteHost, ZygoteSpec } from "./contract.ts";
 import { believable, bottomUp, CostModel } from "./costs.ts";
+import { Creations } from "./creations.ts";
 import { Demand } from "./demand.ts";
+import { everyUnref } from "./every.ts";
 import { Evictor } from "./evictor.ts";
-import { impliedUnits, needOf, setKey, type Need } from "./need.ts";
+import { impliedUnits, needOf, setKey, type Need, type Unit } from "./need.ts";
 import { findMisplaced, packagesOf, planZygotes, type Candidate } from "./planner.ts";
+import { specOf } from "./spec.ts";
 import { ZygoteTree, type ZygoteNode } from "./tree.ts";
+import { Work } from "./work.ts";
 
 /** What `ImportCache` needs. */
 export interface ImportCacheOptions {
@@ -34,6 +40,15 @@ export interface ImportCacheOptions {
   readonly budgetBytes: number;
   /** Told of every zygote that could not be made; default: nobody. */
   readonly onFailure?: (modules: readonly string[], error: unknown) => void;
+  /**
+   * Told of zygotes over the budget that only their sandboxes hold, the least useful first: whoever ends
+   * the idle ones among those lets the zygotes go. Default: nobody.
+   */
+  readonly onPinned?: (zygoteIds: readonly string[]) => void;
+  /** Told of each change of `memoryBytes`; default: nobody. */
+  readonly onMemory?: (bytes: number) => void;
+  /** Calls something regularly until what it returns is called; default: a timer that keeps nobody up. */
+  readonly every?: (intervalMs: number, run: () => void) => () => void;
 }
 
 /** A zygote lent to one cold start: it does not end before it is given back. */
@@ -43,10 +58,24 @@ export interface ZygoteLease {
   /** Declared modules that it has not imported. */
   readonly imports: readonly string[];
   /**
-   * Gives it back; idempotent.
-   * @param importUs time that the new sandbox spent on imports, in microseconds; null where it failed
+   * Gives it back; idempotent, and of `release` and `failed` the first counts.
+   * @param importUs time that the new sandbox spent on imports, in microseconds; null where it ended
+   *   for a reason that says nothing of the zygote
    */
   release(importUs: number | null): void;
+  /**
+   * Gives it back because the lambda did not come up: its process hung, died or broke the protocol
+   * before its first answer. A zygote on which that happens again and again is given up.
+   */
+  failed(): void;
+}
+
+/** How a zygote is made. */
+interface CreateOptions {
+  /** Identity of the need that asks for it. */
+  readonly needKey?: string;
+  /** Whether it stays whatever the demand. */
+  readonly isKept?: boolean;
 }
 
 /** The import cache of one worker. */
@@ -54,25 +83,35 @@ export class ImportCache {
   readonly #options: ImportCacheOptions;
   readonly #tree: ZygoteTree;
   readonly #demand: Demand;
-  readonly #costs = new CostModel();
+  readonly #work: Work;
+  readonly #costs: CostModel;
   readonly #evictor: Evictor;
   /** Zygotes that failed or died, by identity of their units. */
   readonly #backoff: Backoff<unknown>;
   /** Needs for whose zygotes there was no room. */
   readonly #noRoom: Backoff<null>;
   readonly #needs = new WeakMap<InstalledPackages, Need>();
-  /** Zygotes being made, by identity of their units, with what they are expected to take. */
-  readonly #creating = new Map<string, { readonly memoryBytes: number; done: Promise<unknown> }>();
+  readonly #creations: Creations;
+  /** What is to be there whatever the demand, by identity of the unit. */
+  readonly #preloads = new Map<string, { readonly unit: Unit; readonly need: Need }>();
+  readonly #stopSweeping: () => void;
   readonly #counts = { hits: 0, misses: 0, creations: 0, failures: 0, deaths: 0 };
   #sequence = 0;
+  #toldBytes = 0;
   #closed = false;
 
   /** @param options host, time and budget */
   constructor(options: ImportCacheOptions) {
     this.#options = options;
     this.#tree = new ZygoteTree(options.clock);
+    this.#work = new Work(options.clock);
+    this.#costs = new CostModel(this.#work);
     this.#demand = new Demand(options.clock);
-    this.#evictor = new Evictor(this.#tree, options.host, options.budgetBytes);
+    const onMemory = (): void => {
+      this.#tellMemory();
+    };
+    this.#evictor = new Evictor(this.#tree, options.host, options.budgetBytes, onMemory);
+    this.#creations = new Creations(onMemory);
     this.#backoff = new Backoff(options.clock, {
       firstMs: ZYGOTE_BACKOFF_FIRST_MS,
       maxMs: ZYGOTE_BACKOFF_MAX_MS,
@@ -83,6 +122,19 @@ export class ImportCache {
       maxMs: ZYGOTE_ROOM_BACKOFF_MAX_MS,
       entriesMax: ZYGOTE_PROFILES_MAX_COUNT,
     });
+    this.#stopSweeping = (options.every ?? everyUnref)(ZYGOTE_SWEEP_INTERVAL_MS, () => {
+      this.#sweep();
+    });
+  }
+
+  /** Memory of all zygotes, as last measured, with what those in the making are expected to take; in bytes. */
+  get memoryBytes(): number {
+    return this.#evictor.heldBytes + this.#creations.memoryBytes;
+  }
+
+  /** Looks at units, profiles and pairs of them that plans have taken so far. */
+  get planSteps(): number {
+    return this.#work.steps;
   }
 
   /** Whether `import_cache_size` is 0, or the cache is closed. */
@@ -106,7 +158,7 @@ export class ImportCache {
   acquire(installed: InstalledPackages): ZygoteLease {
     const need = this.#needOf(installed);
     if (this.off || need.declared.size === 0) {
-      return { zygote: null, imports: installed.imports, release: () => {} };
+      return { zygote: null, imports: installed.imports, release: () => {}, failed: () => {} };
     }
     this.#demand.note(need);
     const node = this.#tree.choose(need);
@@ -119,14 +171,22 @@ export class ImportCache {
     }
     const missing = [...need.declared.values()].filter(({ key }) => node?.units.has(key) !== true);
     let released = false;
+    const giveBack = (): boolean => {
+      if (released) return false;
+      released = true;
+      if (node !== null) node.pins -= 1;
+      return true;
+    };
     return {
       zygote: node?.id ?? null,
       imports: missing.map(({ module }) => module),
+      failed: () => {
+        if (giveBack() && node?.health.failed(need) === true) this.#giveUp(node);
+      },
       release: (importUs) => {
-        if (released) return;
-        released = true;
-        if (node !== null) node.pins -= 1;
-        if (importUs === null || missing.length === 0) return;
+        if (!giveBack() || importUs === null) return;
+        node?.health.loaded();
+        if (missing.length === 0) return;
         const spentUs = believable(importUs);
         this.#costs.hear(missing, node?.units ?? new Map(), spentUs);
         if (spentUs >= ZYGOTE_WORTH_MIN_US) this.#consider(need);
@@ -140,18 +200,13 @@ export class ImportCache {
    * @throws {OlError} what the host threw for the first that could not be made
    */
   async preload(installed: InstalledPackages): Promise<void> {
-    if (this.off) return;
     const need = this.#needOf(installed);
-    for (const unit of bottomUp(need.declared.values())) {
-      const units = new Map([[unit.key, unit]]);
-      const allowed = impliedUnits(units, need);
-      if (this.#tree.best(allowed)?.units.has(unit.key) === true) continue;
-      const parent = this.#tree.best(allowed, ZYGOTE_DEPTH_MAX - 1);
-      const { memoryBytes } = this.#costs.estimate([unit], new Map());
-      const packages = packagesOf([unit], need, parent);
-      const key = setKey([unit]);
-      const wanted = { key, parent, units, added: [unit], packages, memoryBytes };
-      await this.#create({ ...wanted, weight: 1, density: 0 }, 1);
+    const units = bottomUp(need.declared.values());
+    if (!this.off) for (const unit of units) this.#preloads.set(unit.key, { unit, need });
+    for (const unit of units) {
+      if (this.off) return;
+      const wanted = this.#preloadOf(unit, need);
+      if (wanted !== null) await this.#create(wanted, { isKept: true });
     }
   }
 
@@ -163,7 +218,11 @@ export class ImportCache {
     const node = this.#tree.get(id);
     if (node === undefined) return;
     this.#counts.deaths += 1;
-    this.#backoff.failed(setKey(node.units.values()), null);
+    const key = setKey(node.units.values());
+    // Being made is no proof of health: one that dies at its first fork would be made again each second.
+    const livedMs = (this.#options.clock.nowUs() - node.sinceUs) / 1000;
+    if (livedMs >= ZYGOTE_PROVEN_AFTER_MS) this.#backoff.succeeded(key);
+    this.#backoff.failed(key, null);
     for (const dead of this.#tree.removeSubtree(node)) this.#evictor.end(dead);
   }
 
@@ -198,15 +257,16 @@ export class ImportCache {
 
   /** @returns when no zygote is being made or ended */
   async settled(): Promise<void> {
-    while (this.#creating.size > 0) {
-      await Promise.allSettled([...this.#creating.values()].map(({ done }) => done));
-    }
+    while (this.#creations.size > 0) await this.#creations.settled();
     await this.#evictor.settled();
   }
 
-  /** Ends every zygote and what was forked from it; idempotent. */
+  /** Ends every zygote and what was forked from it, those in the making too; idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#stopSweeping();
+    const { host } = this.#options;
+    await Promise.allSettled(this.#creations.ids.map((id) => host.destroyZygote(id)));
     await this.settled();
     for (const node of this.#tree.nodes()) {
       if (node.depth > 1) continue;
@@ -225,17 +285,18 @@ export class ImportCache {
 
   /** Starts at most one zygote for a lambda that spent time on imports; nobody waits for it. */
   #consider(need: Need): void {
-    if (this.off || this.#creating.size >= ZYGOTE_CREATIONS_MAX) return;
-    if (this.#noRoom.blocked(need.key) !== null) return;
+    if (this.off || this.#creations.size >= ZYGOTE_CREATIONS_MAX) return;
+    if (this.#creations.hasFor(need.key) || this.#noRoom.blocked(need.key) !== null) return;
     this.#evictor.endRetired();
+    if (!this.#work.mayPlan()) return;
     let lacksRoom = false;
-    const view = { tree: this.#tree, demand: this.#demand, costs: this.#costs };
+    const view = { tree: this.#tree, demand: this.#demand, costs: this.#costs, work: this.#work };
     for (const candidate of planZygotes(need, view)) {
       const { key } = candidate;
-      if (this.#creating.has(key) || this.#backoff.blocked(key) !== null) continue;
+      if (this.#creations.has(key) || this.#backoff.blocked(key) !== null) continue;
       if (this.#makeRoom(candidate)) {
         this.#noRoom.succeeded(need.key);
-        this.#createUnwatched(candidate);
+        this.#createUnwatched(candidate, { needKey: need.key });
         return;
       }
       lacksRoom = true;
@@ -244,15 +305,14 @@ export class ImportCache {
   }
 
   #makeRoom(candidate: Candidate): boolean {
-    if (this.#tree.size + this.#creating.size >= ZYGOTES_MAX_COUNT) return false;
-    let reservedBytes = candidate.memoryBytes;
-    for (const { memoryBytes } of this.#creating.values()) reservedBytes += memoryBytes;
+    if (this.#tree.size + this.#creations.size >= ZYGOTES_MAX_COUNT) return false;
+    const reservedBytes = candidate.memoryBytes + this.#creations.memoryBytes;
     const lackBytes = this.#evictor.usedBytes + reservedBytes - this.#options.budgetBytes;
     return lackBytes <= 0 || this.#evictor.freeFor(lackBytes, candidate);
   }
 
-  #createUnwatched(candidate: Candidate, replaces?: ZygoteNode): void {
-    void this.#create(candidate, 0).then(
+  #createUnwatched(candidate: Candidate, how: CreateOptions, replaces?: ZygoteNode): void {
+    void this.#create(candidate, how).then(
       () => {
         if (replaces !== undefined) this.#evictor.retire(replaces);
         else this.#rebalance();
@@ -262,32 +322,28 @@ export class ImportCache {
     );
   }
 
-  #create(candidate: Candidate, pins: number): Promise<void> {
-    const { key, memoryBytes } = candidate;
-    const done = this.#createNow(candidate, pins).finally(() => {
-      this.#creating.delete(key);
-    });
-    this.#creating.set(key, { memoryBytes, done });
-    return done;
-  }
-
-  async #createNow(candidate: Candidate, pins: number): Promise<void> {
-    const { host } = this.#options;
-    const { key, parent, units, packages } = candidate;
+  #create(candidate: Candidate, how: CreateOptions): Promise<void> {
     this.#sequence += 1;
     const id = `zygote-${this.#sequence}`;
-    const added = bottomUp(candidate.added);
+    const leftBytes =
+      this.#options.budgetBytes - this.#evictor.usedBytes - this.#creations.memoryBytes;
+    const spec = specOf(id, candidate, how.isKept === true ? null : leftBytes);
+    const { key, memoryBytes } = candidate;
+    const what = { id, needKey: how.needKey ?? null, memoryBytes };
+    return this.#creations.run(key, what, () => this.#createNow(candidate, spec, how));
+  }
+
+  async #createNow(candidate: Candidate, spec: ZygoteSpec, how: CreateOptions): Promise<void> {
+    const { host } = this.#options;
+    const { key, parent, units, packages, added } = candidate;
+    const { id } = spec;
     if (parent !== null) parent.pins += 1;
     try {
-      const imports = added.map(({ module }) => module);
-      const made = await host.createZygote(parent?.id ?? null, {
-        id,
-        packages: [...packages.values()],
-        imports,
-      });
+      const made = await host.createZygote(parent?.id ?? null, spec);
       if (parent !== null && this.#tree.get(parent.id) !== parent) {
         throw new Error("the zygote that it was forked from has died");
       }
+      if (this.#closed) throw new Error("the import cache is closed");
       const importUs = believable(made.importUs);
       const memoryBytes = host.memoryBytes(id);
       this.#costs.learn(added, parent?.units ?? new Map(), { importUs, memoryBytes });
@@ -295,38 +351,86 @@ export class ImportCache {
       const node = this.#tree.add({ id, parent, units: whole, packages, importUs, memoryBytes });
       // What it would have served counts as served, or it would be the first to be evicted again.
       node.demand.add(candidate.weight);
-      node.pins = pins;
-      this.#backoff.succeeded(key);
+      node.isKept = how.isKept === true;
       this.#counts.creations += 1;
       this.#evictor.shrink();
     } catch (error) {
-      this.#counts.failures += 1;
-      this.#backoff.failed(key, error);
       await host.destroyZygote(id).catch(() => {});
-      this.#options.onFailure?.(
-        added.map(({ module }) => module),
-        error,
-      );
+      if (!this.#closed) this.#failed(key, spec.imports, error);
       throw error;
     } finally {
       if (parent !== null) parent.pins -= 1;
     }
   }
 
+  #failed(key: string, modules: readonly string[], error: unknown): void {
+    this.#counts.failures += 1;
+    this.#backoff.failed(key, error);
+    this.#options.onFailure?.(modules, error);
+  }
+
+  /** Takes a zygote out of use; it ends when what runs on it has ended. */
+  #giveUp(node: ZygoteNode): void {
+    if (this.#tree.get(node.id) !== node || node.retired) return;
+    const modules = [...node.units.values()].map(({ module }) => module);
+    const error = new Error("lambdas that are forked from it do not load");
+    this.#failed(setKey(node.units.values()), modules, error);
+    node.isKept = false;
+    this.#evictor.retire(node);
+  }
+
+  /** What nobody's call brings about: memory that grew, zygotes that were to stay and died. */
+  #sweep(): void {
+    if (this.off) return;
+    this.#evictor.endRetired();
+    this.#evictor.shrink();
+    this.#tellMemory();
+    const overBytes = this.#evictor.usedBytes - this.#options.budgetBytes;
+    if (overBytes > 0) {
+      const ids = this.#evictor.heldBySandboxes(overBytes);
+      if (ids.length > 0) this.#options.onPinned?.(ids);
+    }
+    for (const { unit, need } of this.#preloads.values()) {
+      if (this.#creations.size >= ZYGOTE_CREATIONS_MAX) return;
+      const wanted = this.#preloadOf(unit, need);
+      if (wanted === null || this.#backoff.blocked(wanted.key) !== null) continue;
+      if (!this.#creations.has(wanted.key)) this.#createUnwatched(wanted, { isKept: true });
+    }
+  }
+
+  #preloadOf(unit: Unit, need: Need): Candidate | null {
+    const units = new Map([[unit.key, unit]]);
+    const allowed = impliedUnits(units, need);
+    if (this.#tree.best(allowed)?.units.has(unit.key) === true) return null;
+    const parent = this.#tree.best(allowed, ZYGOTE_DEPTH_MAX - 1);
+    const cost = this.#costs.estimate([unit], parent?.units ?? new Map());
+    const packages = packagesOf([unit], need, parent);
+    const whole = new Map([...(parent?.units ?? []), ...units]);
+    const key = setKey(whole.values());
+    return { key, parent, units, added: [unit], packages, ...cost, weight: 1, density: 0 };
+  }
+
+  #tellMemory(): void {
+    const { memoryBytes } = this;
+    if (memoryBytes === this.#toldBytes) return;
+    this.#toldBytes = memoryBytes;
+    this.#options.onMemory?.(memoryBytes);
+  }
+
   /** Makes one idle zygote anew below a better parent that came after it: they then share memory. */
   #rebalance(): void {
-    if (this.off || this.#creating.size >= ZYGOTE_CREATIONS_MAX) return;
+    if (this.off || this.#creations.size >= ZYGOTE_CREATIONS_MAX) return;
     const found = findMisplaced(this.#tree, (node) => this.#evictor.isIdle(node));
     if (found === null) return;
     const { node, parent } = found;
     const key = `${setKey(node.units.values())}\nbelow ${parent.id}`;
-    if (this.#creating.has(key) || this.#backoff.blocked(key) !== null) return;
+    if (this.#creations.has(key) || this.#backoff.blocked(key) !== null) return;
     const added = [...node.units.values()].filter((unit) => !parent.units.has(unit.key));
-    const { memoryBytes } = this.#costs.estimate(added, parent.units);
-    if (this.#evictor.usedBytes + memoryBytes > this.#options.budgetBytes) return;
+    const cost = this.#costs.estimate(added, parent.units);
+    if (this.#evictor.usedBytes + cost.memoryBytes > this.#options.budgetBytes) return;
     const { units, packages } = node;
     const weight = node.demand.value;
-    const again = { key, parent, units, added, packages, memoryBytes, weight, density: 0 };
-    this.#createUnwatched(again, node);
+    const again = { key, parent, units, added, packages, ...cost, weight, density: 0 };
+    this.#createUnwatched(again, {}, node);
   }
 }

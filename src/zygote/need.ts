@@ -4,6 +4,7 @@
  * requests beside an optional dependency that it would pick up.
  */
 
+import { ZYGOTE_UNITS_MAX_COUNT } from "../common/zygote-limits.ts";
 import type { ImportUnit, InstalledPackages } from "../packages/contract.ts";
 import type { PackageDir } from "../sandbox/contract.ts";
 
@@ -21,20 +22,23 @@ export interface Need {
   readonly key: string;
   /** Every unit that a zygote for this lambda may hold. */
   readonly all: UnitSet;
-  /** Those that the lambda named. */
+  /** Those that the lambda named, `ZYGOTE_UNITS_MAX_COUNT` at most. */
   readonly declared: UnitSet;
   readonly packages: ReadonlyMap<string, PackageDir>;
 }
 
+/** Closures have hundreds of directories. Hostile packages choose their names, so collisions must be hard to make. */
+function digest(text: string): string {
+  return new Bun.CryptoHasher("sha256").update(text).digest("base64");
+}
+
 /**
  * @param units any
- * @returns one text for the set, whatever the order
+ * @returns one short text for the set, whatever the order
  */
 export function setKey(units: Iterable<Unit>): string {
-  return [...units]
-    .map(({ key }) => key)
-    .toSorted()
-    .join("\n");
+  const keys = [...units].map(({ key }) => key).toSorted();
+  return digest(keys.join("\n"));
 }
 
 /**
@@ -45,10 +49,10 @@ export function needOf(installed: InstalledPackages): Need {
   const all = new Map<string, Unit>();
   const declared = new Map<string, Unit>();
   for (const unit of installed.units) {
-    const key = `${unit.module} ${unit.dirs.join(" ")}`;
+    const key = digest(`${unit.module} ${unit.dirs.join(" ")}`);
     const withKey = { ...unit, key };
     all.set(key, withKey);
-    if (unit.declared) declared.set(key, withKey);
+    if (unit.declared && declared.size < ZYGOTE_UNITS_MAX_COUNT) declared.set(key, withKey);
   }
   return {
     key: setKey(declared.values()),

@@ -7,13 +7,15 @@
 import {
   ZYGOTE_DEPTH_MAX,
   ZYGOTE_PLAN_PROFILES_MAX,
+  ZYGOTE_PLAN_SETS_MAX,
   ZYGOTE_WORTH_MIN_US,
-} from "../common/limits.ts";
+} from "../common/zygote-limits.ts";
 import type { PackageDir } from "../sandbox/contract.ts";
 import type { CostModel } from "./costs.ts";
 import type { Demand } from "./demand.ts";
 import { impliedUnits, isSubset, setKey, type Need, type Unit, type UnitSet } from "./need.ts";
 import type { ZygoteNode, ZygoteTree } from "./tree.ts";
+import type { Work } from "./work.ts";
 
 /** A zygote that could be made. */
 export interface Candidate {
@@ -26,6 +28,8 @@ export interface Candidate {
   readonly added: readonly Unit[];
   readonly packages: ReadonlyMap<string, PackageDir>;
   readonly memoryBytes: number;
+  /** What its own imports are expected to take, in microseconds. */
+  readonly importUs: number;
   /** Cold starts of late that it would have served better. */
   readonly weight: number;
   /** Import time that it would have saved them, in microseconds per byte of its memory. */
@@ -37,6 +41,7 @@ export interface PlanView {
   readonly tree: ZygoteTree;
   readonly demand: Demand;
   readonly costs: CostModel;
+  readonly work: Work;
 }
 
 /** A need that could use a new zygote, with what it saves by the ones there are. */
@@ -84,6 +89,7 @@ function candidate(
   view: PlanView,
 ): Candidate | null {
   const allowed = impliedUnits(units, need);
+  view.work.did(need.all.size + users.length);
   const existing = view.tree.best(allowed);
   if (existing !== null && isSubset(units, existing.units)) return null;
   const parent = view.tree.best(allowed, ZYGOTE_DEPTH_MAX - 1);
@@ -107,6 +113,7 @@ function candidate(
     added,
     packages: packagesOf(added, need, parent),
     memoryBytes: cost.memoryBytes,
+    importUs: cost.importUs,
     weight,
     density: benefitUs / Math.max(1, cost.memoryBytes),
   };
@@ -125,6 +132,8 @@ export function planZygotes(need: Need, view: PlanView): readonly Candidate[] {
   }));
   const sets = new Map<string, UnitSet>([[need.key, need.declared]]);
   for (const user of users) {
+    if (sets.size >= ZYGOTE_PLAN_SETS_MAX) break;
+    view.work.did(need.all.size);
     const common = intersection(need, user.need);
     if (common.size > 0) sets.set(setKey(common.values()), common);
   }

@@ -4,6 +4,7 @@ import type { Clock } from "../common/clock.ts";
 import { assert } from "../common/assert.ts";
 import type { PackageDir } from "../sandbox/contract.ts";
 import { DecayingCount } from "./demand.ts";
+import { Health } from "./health.ts";
 import { isSubset, type Need, type UnitSet } from "./need.ts";
 
 /** One zygote. */
@@ -25,8 +26,13 @@ export interface ZygoteNode {
   /** Cold starts from it in all. */
   hits: number;
   memoryBytes: number;
-  /** Forks under way and other reasons not to end it. */
+  /** Forks under way: it is not ended meanwhile. */
   pins: number;
+  /** Preloaded: not ended for memory. */
+  isKept: boolean;
+  /** When it was made, in microseconds of the clock. */
+  readonly sinceUs: number;
+  readonly health: Health;
   /** Replaced by another: takes no new forks, and ends when the last one is gone. */
   retired: boolean;
 }
@@ -70,15 +76,21 @@ export class ZygoteTree {
   /**
    * @param allowed units that the zygote may hold at most
    * @param depthMax deepest one to look at
+   * @param user whose failures count; null: anybody
    * @returns the one that saves most, or null where only the root will do
    */
-  best(allowed: UnitSet, depthMax = Number.POSITIVE_INFINITY): ZygoteNode | null {
+  best(
+    allowed: UnitSet,
+    depthMax = Number.POSITIVE_INFINITY,
+    user: Need | null = null,
+  ): ZygoteNode | null {
     let best: ZygoteNode | null = null;
     const open = [...this.#top];
     for (let node = open.pop(); node !== undefined; node = open.pop()) {
       // Whoever holds too much has only descendants that hold more.
       if (node.depth > depthMax || !isSubset(node.units, allowed)) continue;
-      if (!node.retired && (best === null || isBetter(node, best))) best = node;
+      const isUsable = !node.retired && !(user !== null && node.health.fails(user));
+      if (isUsable && (best === null || isBetter(node, best))) best = node;
       open.push(...node.children);
     }
     return best;
@@ -89,7 +101,7 @@ export class ZygoteTree {
    * @returns the zygote to fork it from, or null for the root
    */
   choose(need: Need): ZygoteNode | null {
-    return this.best(need.all);
+    return this.best(need.all, Number.POSITIVE_INFINITY, need);
   }
 
   /** @param zygote that now exists */
@@ -108,6 +120,9 @@ export class ZygoteTree {
       demand: new DecayingCount(this.#clock),
       hits: 0,
       pins: 0,
+      isKept: false,
+      sinceUs: this.#clock.nowUs(),
+      health: new Health(),
       retired: false,
     };
     this.#nodes.set(node.id, node);

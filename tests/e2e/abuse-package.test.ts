@@ -4,13 +4,16 @@
  */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { chmodSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { freePorts } from "../helpers/free-port.ts";
+import { OL } from "../helpers/ol.ts";
 import { PROJECT_DIR } from "../helpers/paths.ts";
 import { type TempDir, tempDir } from "../helpers/temp-dir.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
 import { waitFor } from "../helpers/wait-for.ts";
+import { processesBelow } from "../helpers/worker-processes.ts";
 
 const PACK = join(PROJECT_DIR, "tests/fixtures/packages/wheel.py");
 /** Module whose import tries to get out of the zygote; what came of it is in FOUND. */
@@ -50,27 +53,28 @@ FOUND = {
     "uids": [os.getuid(), os.getgid()],
 }
 `;
+/** An import that is slow enough for a zygote, and attacks there: a handler is never root of anything. */
+const attack = (source: string): string => `
+import os, sys, time
+time.sleep(0.02)
+if os.getuid() == 0:
+${source}`;
 /** Says what it likes to the worker: on every socket that it finds. */
-const LIAR = `
-import os, sys
-for fd in range(3, 64) if not sys.argv[0].endswith("lambda_func.py") else ():
-    try:
-        if os.readlink("/proc/self/fd/%d" % fd).startswith("socket:"):
-            for words in (b"\\xff" * 64, b"{}", b'{"event": "exit", "id": "x", "signal": -1}', b'{"event": "ready", "id": 7}'):
-                os.write(fd, words)
-    except OSError:
-        pass
-`;
-const CRASHER = `
-import os, sys
-if not sys.argv[0].endswith("lambda_func.py"):
+const LIAR = attack(`
+    for fd in range(3, 64):
+        try:
+            if os.readlink("/proc/self/fd/%d" % fd).startswith("socket:"):
+                for words in (b'{"event": "ready", "id": 7}', b'{"event": "exit", "id": "x", "signal": -1}', b"{}", b"\\xff" * 64):
+                    os.write(fd, words)
+        except OSError:
+            pass
+`);
+const CRASHER = attack(`
     os._exit(3)
-`;
-const HANG = `
-import sys
-if not sys.argv[0].endswith("lambda_func.py"):
+`);
+const HANG = attack(`
     while True: pass
-`;
+`);
 
 let temp: TempDir;
 let worker: TestWorker;
@@ -145,10 +149,36 @@ test("a lambda that does not use it is not touched by it", async () => {
   expect([JSON.parse(text), headers.get("x-ol-start")]).toEqual([[false, false], "fresh"]);
 });
 
-test.each(["olliar", "olcrasher", "olhang"])(
+/** What shows that the attack was made: the worker says that this zygote could not be made. */
+async function expectRefusedZygote(name: string): Promise<void> {
+  await waitFor(
+    () =>
+      worker
+        .log()
+        .split("\n")
+        .some((line) => line.includes("cannot make a zygote") && line.includes(name)),
+    `the zygote of ${name} is given up`,
+  );
+}
+
+/** What shows it of one that never comes to an end: a zygote beside the root and the spy, at work. */
+async function expectBusyZygote(): Promise<void> {
+  await waitFor(
+    () => processesBelow(worker.pid()).filter(({ role }) => role === "zygote").length > 2,
+    "its zygote imports",
+  );
+}
+
+test.each([
+  ["olliar", expectRefusedZygote],
+  ["olcrasher", expectRefusedZygote],
+  ["olhang", expectBusyZygote],
+] as const)(
   "a package that lies to the worker, ends or hangs in the zygote harms its users only: %s",
-  async (name) => {
+  async (name, expectAttack) => {
     user(`uses-${name}`, name, "return 'served'");
+    expect((await worker.call(`uses-${name}`)).status).toBe(200);
+    await expectAttack(name);
     const calls = await Promise.all(
       Array.from({ length: 8 }, async () => await worker.call(`uses-${name}`)),
     );
@@ -158,3 +188,32 @@ test.each(["olliar", "olcrasher", "olhang"])(
     await waitFor(async () => (await worker.stats()).sandboxes.busy === 0, "nothing is stuck");
   },
 );
+
+test("a worker whose startup package hangs ends when it is told to", async () => {
+  const settings = JSON.parse(
+    readFileSync(join(worker.cluster, "config/worker-0.json"), "utf8"),
+  ) as Record<string, unknown>;
+  const config = temp.join("hanging.json");
+  const own = {
+    worker_port: await freePorts(),
+    worker_dir: temp.join("hanging"),
+    startup_pkgs: ["olhang==1.0"],
+  };
+  writeFileSync(config, JSON.stringify({ ...settings, ...own }));
+  const child = Bun.spawn([OL, "worker-exec", `--config=${config}`], {
+    stdout: "ignore",
+    stderr: "ignore",
+    env: { ...process.env, NODE_ENV: undefined, CI: undefined },
+  });
+  try {
+    await waitFor(
+      () => processesBelow(child.pid).filter(({ role }) => role === "zygote").length === 2,
+      "its zygote imports",
+    );
+    child.kill("SIGTERM");
+    await waitFor(() => child.exitCode !== null, "it has ended");
+    expect(child.exitCode).toBe(0);
+  } finally {
+    child.kill("SIGKILL");
+  }
+});

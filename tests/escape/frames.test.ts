@@ -60,6 +60,7 @@ const BROKEN: readonly (readonly [string, string, number])[] = [
   ["a length just over the bound", "send(frame(17, 1, b'', 64 * 1024 * 1024 + 1))", 502],
   ["an unknown type", "send(frame(99, 1, b'abcd'))", 502],
   ["a type of the worker's own", "send(frame(2, 1, b'null'))", 502],
+  ["word of being enclosed, again", "send(frame(23, 0, b''))", 502],
   ["a result too short for its head", "send(frame(17, 1, b'abc'))", 502],
   ["a result for a call that it was not given", "send(frame(17, 77, b'abcdnull'))", 502],
   ["a thousand unsolicited results", "send(frame(17, 9, b'abcdnull') * 1000)", 502],

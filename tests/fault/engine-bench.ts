@@ -105,9 +105,13 @@ export class EngineBench {
 
   /**
    * @param io the cgroup file system, perhaps one that fails
+   * @param env settings of all lambdas
    * @returns an engine that is ready
    */
-  static async open(io: CgroupIo = systemCgroupIo): Promise<EngineBench> {
+  static async open(
+    io: CgroupIo = systemCgroupIo,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<EngineBench> {
     const temp = tempDir("ol-engine-");
     await olDone(["new", `--cluster=${temp.join("cluster")}`]);
     mkdirSync(temp.join("code"));
@@ -133,6 +137,7 @@ export class EngineBench {
       cgroupPoolSize: CGROUP_STOCK,
       limits: LIMITS,
       network: "none",
+      env,
       log: silentLogger,
       logFd: log,
       executable: OL,

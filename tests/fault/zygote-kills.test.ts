@@ -2,9 +2,16 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 
+import { OlError } from "../../src/common/errors.ts";
 import { waitFor } from "../helpers/wait-for.ts";
-import { isRunning, processesBelow, signalExactly } from "../helpers/worker-processes.ts";
+import {
+  isRunning,
+  processesBelow,
+  signalExactly,
+  type WorkerProcess,
+} from "../helpers/worker-processes.ts";
 import { EngineBench } from "./engine-bench.ts";
+import { addPackage } from "./package-fixtures.ts";
 
 let bench: EngineBench;
 
@@ -39,5 +46,85 @@ test("an import-cache zygote that is killed takes its own along and is told of o
   await bench.call(next);
   expect(next.origin).toBe("fresh");
   await Promise.all([other.destroy(), next.destroy(), sandbox.destroy()]);
+  await bench.expectAtRest(rest);
+});
+
+function zygotes(): WorkerProcess[] {
+  return processesBelow(process.pid).filter(({ role }) => role === "zygote");
+}
+
+/** The zygote that was made last: children come after their parents. */
+async function newest(count: number): Promise<WorkerProcess> {
+  const all = await waitFor(() => {
+    const found = zygotes();
+    return found.length === count ? found : null;
+  }, `there are ${count} zygotes`);
+  const last = all.at(-1);
+  if (last === undefined) throw new Error("there is no zygote");
+  return last;
+}
+
+async function expectNextWorks(): Promise<void> {
+  const next = await bench.create();
+  await bench.call(next);
+  await next.destroy();
+}
+
+test("one that is killed while it imports fails its own creation alone", async () => {
+  const rest = await bench.atRest();
+  const dir = addPackage(bench, "olasleep", "import time\ntime.sleep(1000)\n");
+  const made = bench.pool.createZygote(null, { id: "z-i", packages: [dir], imports: ["olasleep"] });
+  const failed = made.then(
+    () => null,
+    (error: unknown) => (error instanceof OlError ? error.code : error),
+  );
+  signalExactly(await newest(2), "SIGKILL");
+  expect(await failed).toBe("sandbox_create");
+  await expectNextWorks();
+  const again = { id: "z-i", packages: [], imports: ["decimal"] };
+  await bench.pool.createZygote(null, again);
+  await bench.pool.destroyZygote("z-i");
+  await bench.expectAtRest(rest);
+});
+
+test("one that is killed while it forks fails no call", async () => {
+  const rest = await bench.atRest();
+  // Each fork takes long enough to be hit.
+  const dir = addPackage(
+    bench,
+    "olslowfork",
+    "import os, time\nos.register_at_fork(before=lambda: time.sleep(0.3))\n",
+  );
+  await bench.pool.createZygote(null, { id: "z-f", packages: [dir], imports: ["olslowfork"] });
+  const target = await newest(2);
+  const taken = [bench.create({ zygoteId: "z-f" }), bench.create({ zygoteId: "z-f" })];
+  signalExactly(target, "SIGKILL");
+  for (const sandbox of await Promise.all(taken)) {
+    await bench.call(sandbox);
+    expect(sandbox.origin).toBe("fresh");
+    await sandbox.destroy();
+  }
+  await bench.expectAtRest(rest);
+});
+
+test("a parent that is killed takes its children and all their sandboxes along, nobody else", async () => {
+  const gone: string[] = [];
+  bench.pool.onZygoteGone((id) => gone.push(id));
+  const rest = await bench.atRest();
+  await bench.pool.createZygote(null, { id: "z-p", packages: [], imports: ["decimal"] });
+  const parent = await newest(2);
+  await bench.pool.createZygote("z-p", { id: "z-c", packages: [], imports: ["sqlite3"] });
+  const onParent = await bench.create({ zygoteId: "z-p" });
+  const onChild = await bench.create({ zygoteId: "z-c" });
+  const other = await bench.create();
+  for (const sandbox of [onParent, onChild, other]) await bench.call(sandbox);
+  signalExactly(parent, "SIGKILL");
+  expect((await onParent.gone).code).toBe("sandbox_died");
+  expect((await onChild.gone).code).toBe("sandbox_died");
+  await waitFor(() => gone.length === 2, "both are told of");
+  expect(gone.toSorted()).toEqual(["z-c", "z-p"]);
+  await bench.call(other);
+  await expectNextWorks();
+  await Promise.all([onParent, onChild, other].map((sandbox) => sandbox.destroy()));
   await bench.expectAtRest(rest);
 });

@@ -14,7 +14,7 @@ import { tempDir } from "../helpers/temp-dir.ts";
 import { type Target, target } from "./target.ts";
 
 const GUEST_DIR = join(import.meta.dir, "../../src/guest");
-const fromGuest = fc.integer({ min: FrameType.READY, max: FrameType.SETUP_FAILED });
+const fromGuest = fc.integer({ min: FrameType.READY, max: FrameType.ENCLOSED });
 const u32 = fc.oneof(fc.nat(8), fc.integer({ min: 0, max: 0xffffffff }));
 const bytes = fc.uint8Array({ maxLength: 300 });
 const cuts = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 });

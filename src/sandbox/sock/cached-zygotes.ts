@@ -6,17 +6,18 @@
 import { closeSync, openSync } from "node:fs";
 import type { Cgroup } from "../../cgroup/contract.ts";
 import { OlError } from "../../common/errors.ts";
+import { UIDS_PER_WORKER } from "../../common/limits.ts";
 import {
   SPARES_CACHED,
-  UIDS_PER_WORKER,
   ZYGOTE_IMPORT_TIMEOUT_MS,
   ZYGOTE_SCRATCH_BYTES,
-} from "../../common/limits.ts";
+} from "../../common/zygote-limits.ts";
 import { SOCK_SEQPACKET } from "../../sys/constants.ts";
 import { socketPair } from "../../sys/socket.ts";
 import type { PackageDir, SandboxLimits } from "../contract.ts";
-import type { GuestParts } from "./guest-process.ts";
+import type { GuestParts, GuestProcess } from "./guest-process.ts";
 import { SpareStock } from "./spare-stock.ts";
+import { ZygoteShare } from "./zygote-share.ts";
 import { Zygote } from "./zygote.ts";
 
 /** What a zygote is made of. */
@@ -26,13 +27,22 @@ export interface CachedZygoteSpec {
   readonly packages: readonly PackageDir[];
   /** Modules that it imports, in order. */
   readonly imports: readonly string[];
+  /** Bound of the imports in milliseconds, at most and by default `ZYGOTE_IMPORT_TIMEOUT_MS`. */
+  readonly timeoutMs?: number;
+  /** Memory that it may take in bytes, at most and by default `ZYGOTE_MEMORY_MAX_BYTES`. */
+  readonly memoryMaxBytes?: number;
 }
 
 /** A cached zygote and what it holds. */
 interface Entry {
   readonly zygote: Zygote;
+  /** Id of whom it was forked from. */
+  readonly parentId: string;
   readonly cgroup: Cgroup;
   readonly spares: SpareStock;
+  /** Guests that were taken, until nothing is left of them: not what the zygote says of them. */
+  readonly users: Set<GuestProcess>;
+  readonly share: ZygoteShare;
 }
 
 /** What all of them share. */
@@ -40,9 +50,7 @@ export interface CachedZygoteParts {
   readonly guests: GuestParts;
   /** Limits with which spares are forked. */
   readonly sandboxLimits: SandboxLimits;
-  /** Limits of a zygote itself while it imports. */
-  readonly zygoteLimits: { memoryMaxBytes: number; processesMax: number; cpuPercent: number };
-  /** Environment while it imports. */
+  /** Environment while it imports, beside `IMPORT_ENV` of `handler.py`. */
   readonly env: Readonly<Record<string, string>>;
   readonly nextId: () => string;
 }
@@ -52,6 +60,8 @@ export class CachedZygotes {
   readonly #parts: CachedZygoteParts;
   readonly #entries = new Map<string, Entry>();
   readonly #ending = new Set<string>();
+  /** Those that import. */
+  readonly #making = new Map<string, Zygote>();
   /** Hears of each zygote that ended without having been asked to. */
   onGone: (id: string) => void = () => {};
 
@@ -61,12 +71,30 @@ export class CachedZygotes {
   }
 
   /**
-   * @param id of a zygote
-   * @returns its stock of spares, or null where it is not (any more) there
+   * Takes a guest of a zygote, which counts as used by it until the guest is removed.
+   * @param id of the zygote
+   * @param from takes it out of the zygote's stock
+   * @returns the guest, or null where this zygote does not (any more) give one
    */
-  sparesOf(id: string): SpareStock | null {
+  async take(
+    id: string,
+    from: (stock: SpareStock) => Promise<GuestProcess>,
+  ): Promise<GuestProcess | null> {
     const entry = this.#entries.get(id);
-    return entry !== undefined && entry.zygote.isAlive ? entry.spares : null;
+    if (entry === undefined || !entry.zygote.isAlive) return null;
+    let guest: GuestProcess;
+    const taken = from(entry.spares);
+    entry.share.used(entry.users.size + 1);
+    try {
+      guest = await taken;
+    } catch (error) {
+      // The root zygote serves as well, only slower; where the host is the reason, it says so too.
+      this.#parts.guests.onError(error);
+      return null;
+    }
+    entry.users.add(guest);
+    void guest.removed.then(() => entry.users.delete(guest));
+    return guest;
   }
 
   /**
@@ -82,11 +110,11 @@ export class CachedZygotes {
    * Forks and contains a zygote, then lets it import.
    * @param parent the zygote to fork from
    * @param spec packages and imports
-   * @returns what importing took, in microseconds, as the guest says
+   * @returns what importing took, in microseconds, as the guest says, but no longer than we waited
    * @throws {OlError} sandbox_create with the reason; nothing of it is left then
    */
   async create(parent: Zygote, spec: CachedZygoteSpec): Promise<{ importUs: number }> {
-    const { guests, zygoteLimits } = this.#parts;
+    const { guests } = this.#parts;
     const uid = guests.uids.acquire();
     let cgroup: Cgroup;
     try {
@@ -97,17 +125,26 @@ export class CachedZygotes {
     }
     let zygote: Zygote | null = null;
     const release = async (): Promise<void> => {
+      this.#entries.get(spec.id)?.share.close();
       this.#entries.delete(spec.id);
+      this.#making.delete(spec.id);
       zygote?.close();
       await guests.loans.giveBack(cgroup, uid, false);
     };
     try {
-      cgroup.setLimits(zygoteLimits);
+      const share = new ZygoteShare(cgroup, guests.onError, spec.memoryMaxBytes);
       zygote = await this.#fork(parent, spec, uid, cgroup);
-      const { importUs } = await zygote.expect("ready", ZYGOTE_IMPORT_TIMEOUT_MS);
-      this.#adopt(spec.id, zygote, cgroup);
+      this.#making.set(spec.id, zygote);
+      const startMs = performance.now();
+      const { importUs = 0 } = await zygote.expect(
+        "ready",
+        Math.min(ZYGOTE_IMPORT_TIMEOUT_MS, spec.timeoutMs ?? ZYGOTE_IMPORT_TIMEOUT_MS),
+      );
+      const waitedUs = (performance.now() - startMs) * 1000;
+      this.#making.delete(spec.id);
+      this.#adopt(spec.id, { zygote, parentId: parent.id, cgroup, share });
       void this.#watch(zygote, release);
-      return { importUs: importUs ?? 0 };
+      return { importUs: Math.min(importUs, waitedUs) };
     } catch (error) {
       await release();
       throw error;
@@ -115,15 +152,17 @@ export class CachedZygotes {
   }
 
   /**
-   * Ends a zygote and everything that was forked from it; idempotent.
+   * Ends a zygote and everything that was forked from it; idempotent. One that still imports is given up:
+   * its creation fails.
    * @param id of a zygote
    */
   async destroy(id: string): Promise<void> {
+    this.#making.get(id)?.close();
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     this.#ending.add(id);
-    await entry.spares.close();
     entry.zygote.close();
+    await entry.spares.close();
     await entry.zygote.gone;
   }
 
@@ -132,7 +171,7 @@ export class CachedZygotes {
    * @returns bytes that its cgroup holds: what it imported beyond its parent; 0 where it is gone
    */
   memoryBytes(id: string): number {
-    return this.#entries.get(id)?.cgroup.usage().memoryBytes ?? 0;
+    return this.#entries.get(id)?.cgroup.memoryBytes() ?? 0;
   }
 
   /**
@@ -140,29 +179,41 @@ export class CachedZygotes {
    * @returns sandboxes and zygotes forked from it that are alive, spares left out
    */
   inUse(id: string): number {
-    const entry = this.#entries.get(id);
-    if (entry === undefined) return 0;
-    return entry.zygote.children - entry.spares.held;
+    let count = this.#entries.get(id)?.users.size ?? 0;
+    for (const { parentId } of this.#entries.values()) if (parentId === id) count += 1;
+    return count;
   }
 
   /** Ends all of them. */
   async close(): Promise<void> {
-    await Promise.all([...this.#entries.keys()].map((id) => this.destroy(id)));
+    const ids = [...this.#making.keys(), ...this.#entries.keys()];
+    await Promise.all(ids.map((id) => this.destroy(id)));
   }
 
-  #adopt(id: string, zygote: Zygote, cgroup: Cgroup): void {
+  #adopt(id: string, made: Omit<Entry, "spares" | "users">): void {
     const { guests, sandboxLimits, nextId } = this.#parts;
-    const spares = new SpareStock(zygote, guests, sandboxLimits, SPARES_CACHED, nextId);
-    this.#entries.set(id, { zygote, cgroup, spares });
+    const spares = new SpareStock(made.zygote, guests, sandboxLimits, SPARES_CACHED, nextId);
+    this.#entries.set(id, { ...made, spares, users: new Set() });
     spares.refill();
+    made.share.rest();
   }
 
   async #watch(zygote: Zygote, release: () => Promise<void>): Promise<void> {
     await zygote.gone;
+    this.#stopNow(zygote.id);
     if (!this.#ending.delete(zygote.id)) this.onGone(zygote.id);
     // Its spares died with it, but nobody will ever take them out of the stock.
     await this.#entries.get(zygote.id)?.spares.close();
     await release().catch(this.#parts.guests.onError);
+  }
+
+  /** One that hangs does not see the end of its socket. */
+  #stopNow(id: string): void {
+    try {
+      this.#entries.get(id)?.cgroup.killAll();
+    } catch (error) {
+      this.#parts.guests.onError(error);
+    }
   }
 
   async #fork(

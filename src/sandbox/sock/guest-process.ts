@@ -8,6 +8,7 @@ import type { Cgroup } from "../../cgroup/contract.ts";
 import type { CgroupPool } from "../../cgroup/pool.ts";
 import { OlError } from "../../common/errors.ts";
 import { EXIT_REPORT_TIMEOUT_MS } from "../../common/limits.ts";
+import { GUEST_SECOND_LOOK_MS } from "../../common/zygote-limits.ts";
 import {
   GuestConnection,
   type GuestEvents,
@@ -78,11 +79,15 @@ export class GuestProcess {
   readonly id: string;
   readonly zygote: Zygote;
   readonly cgroup: Cgroup;
-  /** How it ended; never rejects. */
+  /** How it ended, as its zygote says; never rejects. */
   readonly exited: Promise<ChildExit>;
   /** Settles when no process of it is left, which may be long after `remove`; never rejects. */
   readonly emptied: Promise<void>;
   readonly #resolveEmptied: () => void;
+  /** Settles when its stream ends or its zygote says that it ended; never rejects. */
+  readonly ended: Promise<unknown>;
+  /** Settles when nothing of it is left; never rejects. */
+  readonly removed: Promise<void>;
   readonly #parts: GuestParts;
   readonly #uid: number;
   readonly #fd: number;
@@ -91,7 +96,10 @@ export class GuestProcess {
   #listener: GuestEvents | null = null;
   #ended: { error: OlError | null } | null = null;
   #removing: Promise<boolean> | null = null;
-  /** Whether it has ever said anything; before that it may not yet be in its cgroup. */
+  readonly #heard = Promise.withResolvers<void>();
+  readonly #streamEnded = Promise.withResolvers<void>();
+  readonly #resolveRemoved: () => void;
+  /** Whether it has said that it is enclosed; before that it may not yet be in its cgroup. */
   #isHeard = false;
 
   private constructor(
@@ -116,6 +124,10 @@ export class GuestProcess {
     const emptied = Promise.withResolvers<void>();
     this.emptied = emptied.promise;
     this.#resolveEmptied = emptied.resolve;
+    this.ended = Promise.race([own.exited, this.#streamEnded.promise]);
+    const removed = Promise.withResolvers<void>();
+    this.removed = removed.promise;
+    this.#resolveRemoved = removed.resolve;
     this.#outOfMemoryBefore = own.outOfMemoryBefore;
   }
 
@@ -191,35 +203,56 @@ export class GuestProcess {
   async #connect(): Promise<void> {
     const ended = (error: OlError | null): void => {
       this.#ended = { error };
+      this.#streamEnded.resolve();
       this.#listener?.onEnd(error);
     };
     let connection: GuestConnection | null = null;
     let closedEarly = false;
+    const early: Uint8Array[] = [];
     const closed = (): void => {
       closedEarly = true;
       connection?.closed();
     };
     const socket = await connectFd(this.#fd, {
       data: (_socket, data) => {
-        this.#isHeard = true;
-        connection?.received(data);
+        if (connection === null) early.push(data);
+        else connection.received(data);
       },
       drain: () => connection?.writable(),
       close: closed,
       error: closed,
     });
     const events = {
+      onEnclosed: () => {
+        this.#isHeard = true;
+        this.#heard.resolve();
+      },
       onReady: (ready: GuestReady) => this.#listener?.onReady(ready),
       onEnd: ended,
     };
     connection = new GuestConnection(socket, events, true);
     this.#connection = connection;
+    for (const data of early) connection.received(data);
     if (closedEarly) connection.closed();
   }
 
   /** Whether it can still be given a lambda. */
   get isUsable(): boolean {
     return this.#ended === null && this.#removing === null && this.zygote.isAlive;
+  }
+
+  /**
+   * Waits until it says that it is enclosed.
+   * @param timeoutMs bound
+   * @returns `silent` where it says nothing, `ended` where it will never do so
+   */
+  async enclosed(timeoutMs: number): Promise<"enclosed" | "ended" | "silent"> {
+    if (this.#isHeard) return "enclosed";
+    const heard = this.#heard.promise.then(() => "enclosed" as const);
+    const ended = this.ended.then(() => "ended" as const);
+    const first = await Promise.race([heard, ended, after(timeoutMs)]);
+    // A worker that was held up itself reads what has arrived meanwhile before it judges.
+    return first ?? (await Promise.race([heard, ended, after(GUEST_SECOND_LOOK_MS)])) ?? "silent";
   }
 
   /** Processes of it that the kernel killed for want of memory. */
@@ -261,7 +294,6 @@ export class GuestProcess {
     const code = detachedMount(assignment.codeDir, READ_ONLY);
     try {
       const fds = [code, assignment.stdoutFd, assignment.stderrFd];
-      this.connection.assigned();
       const sent = sendWithFds(this.#fd, frame, fds);
       if (sent < frame.byteLength) this.connection.send(frame.subarray(sent));
     } finally {
@@ -292,6 +324,7 @@ export class GuestProcess {
     const isTrusted = this.zygote.isTrusted;
     const isEmpty = await loans.giveBack(this.cgroup, this.#uid, isTrusted, this.#resolveEmptied);
     this.#connection?.closed();
+    this.#resolveRemoved();
     return isEmpty;
   }
 

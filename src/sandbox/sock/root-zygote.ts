@@ -6,7 +6,8 @@
 import { closeSync, writeFileSync } from "node:fs";
 import type { Cgroup } from "../../cgroup/contract.ts";
 import { OlError } from "../../common/errors.ts";
-import { UIDS_PER_WORKER, ZYGOTE_START_TIMEOUT_MS } from "../../common/limits.ts";
+import { UIDS_PER_WORKER } from "../../common/limits.ts";
+import { ZYGOTE_START_TIMEOUT_MS } from "../../common/zygote-limits.ts";
 import { SOCK_SEQPACKET } from "../../sys/constants.ts";
 import { socketPair } from "../../sys/socket.ts";
 import type { InitRequest } from "./init.ts";

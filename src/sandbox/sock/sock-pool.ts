@@ -4,15 +4,13 @@ import { join } from "node:path";
 import type { Cgroup, CgroupRoot } from "../../cgroup/contract.ts";
 import { CgroupPool } from "../../cgroup/pool.ts";
 import { errnoNameOf, OlError } from "../../common/errors.ts";
+import { CODE_CACHE_MAX_BYTES, OUTPUT_WATCH_INTERVAL_MS } from "../../common/limits.ts";
 import {
-  CODE_CACHE_MAX_BYTES,
   GUEST_TRIES_MAX,
-  OUTPUT_WATCH_INTERVAL_MS,
   SPARES_ROOT,
-  ZYGOTE_MEMORY_MAX_BYTES,
   ZYGOTE_RESTART_DELAY_MS,
   ZYGOTE_SEND_RETRY_MS,
-} from "../../common/limits.ts";
+} from "../../common/zygote-limits.ts";
 import type { Logger } from "../../common/log.ts";
 import type {
   Sandbox,
@@ -26,7 +24,7 @@ import { runCommand } from "./command-runner.ts";
 import type { SandboxCommand, SandboxCommandResult } from "../command.ts";
 import { CachedZygotes, type CachedZygoteSpec } from "./cached-zygotes.ts";
 import { CodeCache } from "./code-cache.ts";
-import { GuestProcess, type GuestParts } from "./guest-process.ts";
+import type { GuestParts, GuestProcess } from "./guest-process.ts";
 import { Loans } from "./loans.ts";
 import { type RootZygote, type RootZygoteOptions, startRootZygote } from "./root-zygote.ts";
 import { SockSandbox } from "./sock-sandbox.ts";
@@ -47,6 +45,8 @@ export interface SockPoolOptions {
   /** With which sandboxes are forked ahead of need. */
   readonly limits: SandboxLimits;
   readonly network: "host" | "none";
+  /** Environment of every lambda, which zygotes have as well while they import; default: none. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly log: Logger;
   /** Where init and zygotes write what goes wrong. */
   readonly logFd: number | "inherit";
@@ -63,24 +63,6 @@ const ROOT_ZYGOTE_LIMITS = {
   memoryMaxBytes: 8 * 1024 * 1024 * 1024,
   processesMax: 256,
   cpuPercent: 400,
-};
-
-const CACHED_ZYGOTE_LIMITS = {
-  memoryMaxBytes: ZYGOTE_MEMORY_MAX_BYTES,
-  processesMax: 256,
-  cpuPercent: 100,
-};
-
-/**
- * Numeric libraries start threads when they are imported, one per CPU, which a fork does not copy;
- * a sandbox has one CPU by default, so one thread is also what serves it best.
- */
-const IMPORT_ENV = {
-  HOME: "/tmp",
-  MPLCONFIGDIR: "/tmp",
-  OPENBLAS_NUM_THREADS: "1",
-  OMP_NUM_THREADS: "1",
-  MKL_NUM_THREADS: "1",
 };
 
 /** One generation of the root zygote and what was forked from it directly. */
@@ -125,8 +107,7 @@ export class SockPool implements SandboxPool {
     this.#cached = new CachedZygotes({
       guests: this.#parts,
       sandboxLimits: limits,
-      zygoteLimits: CACHED_ZYGOTE_LIMITS,
-      env: IMPORT_ENV,
+      env: options.env ?? {},
       nextId: () => this.#newId(),
     });
     this.#logStore = new InstanceLogStore(options.workerDir, onError);
@@ -252,18 +233,20 @@ export class SockPool implements SandboxPool {
   /** From the chosen zygote, or from the root where that one is gone meanwhile. */
   async #takeGuest(spec: SandboxSpec): Promise<{ guest: GuestProcess; origin: SandboxOrigin }> {
     const { limits, zygoteId } = spec;
-    const cached = zygoteId === null ? null : this.#cached.get(zygoteId);
-    const zygote = cached ?? (await this.#root).zygote;
-    const origin = cached === null ? "fresh" : "zygote";
-    const standard = this.#options.limits;
-    if (limits.scratchMaxBytes !== standard.scratchMaxBytes) {
-      const guest = await GuestProcess.fork(this.#newId(), zygote, this.#parts, limits);
-      return { guest, origin };
+    if (zygoteId !== null) {
+      const guest = await this.#cached.take(zygoteId, (stock) => this.#takeFrom(stock, limits));
+      if (guest !== null) return { guest, origin: "zygote" };
     }
-    const stock = cached === null ? null : this.#cached.sparesOf(cached.id);
-    const guest = await (stock ?? (await this.#root).spares).take();
+    const guest = await this.#takeFrom((await this.#root).spares, limits);
+    return { guest, origin: "fresh" };
+  }
+
+  async #takeFrom(stock: SpareStock, limits: SandboxLimits): Promise<GuestProcess> {
+    const standard = this.#options.limits;
+    if (limits.scratchMaxBytes !== standard.scratchMaxBytes) return await stock.fork(limits);
+    const guest = await stock.take();
     if (limits !== standard) guest.cgroup.setLimits(limits);
-    return { guest, origin };
+    return guest;
   }
 
   #assign(guest: GuestProcess, origin: SandboxOrigin, spec: SandboxSpec): Sandbox {

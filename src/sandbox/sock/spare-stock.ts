@@ -1,6 +1,13 @@
 /** Guests forked ahead of need from one zygote, so that a cold call finds its sandbox enclosed already. */
 
-import { SPARE_REFILL_DELAY_MS } from "../../common/limits.ts";
+import { OlError } from "../../common/errors.ts";
+import {
+  SPARE_BACKOFF_FIRST_MS,
+  SPARE_BACKOFF_MAX_MS,
+  SPARE_REFILL_DELAY_MS,
+  ZYGOTE_FORK_FAILURES_MAX,
+  ZYGOTE_FORK_TIMEOUT_MS,
+} from "../../common/zygote-limits.ts";
 import type { SandboxLimits } from "../contract.ts";
 import { GuestProcess, type GuestParts } from "./guest-process.ts";
 import type { Zygote } from "./zygote.ts";
@@ -12,9 +19,17 @@ export class SpareStock {
   readonly #limits: SandboxLimits;
   readonly #size: number;
   readonly #nextId: () => string;
+  /** Enclosed and idle. */
   readonly #stock: GuestProcess[] = [];
+  /** Forked, not heard of yet. */
+  readonly #unheard = new Set<GuestProcess>();
   readonly #making = new Set<Promise<void>>();
   #later: ReturnType<typeof setTimeout> | null = null;
+  /** While spares die, nothing is forked ahead of need. */
+  #pause: ReturnType<typeof setTimeout> | null = null;
+  #pauseMs = SPARE_BACKOFF_FIRST_MS;
+  /** Children in a row that ended before they were heard of. */
+  #failures = 0;
   #closed = false;
 
   /**
@@ -38,11 +53,6 @@ export class SpareStock {
     this.#nextId = nextId;
   }
 
-  /** Children of the zygote that belong to this stock, those being made included. */
-  get held(): number {
-    return this.#stock.length + this.#making.size;
-  }
-
   /**
    * @returns a guest, from stock or freshly requested; the caller assigns or removes it
    * @throws {OlError} sandbox_create, pool_exhausted, syscall
@@ -50,14 +60,30 @@ export class SpareStock {
   async take(): Promise<GuestProcess> {
     for (let guest = this.#stock.shift(); guest !== undefined; guest = this.#stock.shift()) {
       if (guest.isUsable) {
+        this.#pauseMs = SPARE_BACKOFF_FIRST_MS;
         this.#refillSoon();
         return guest;
       }
       void guest.remove();
     }
-    const guest = await this.#fork();
+    const guest = await this.fork(this.#limits);
     this.refill();
     return guest;
+  }
+
+  /**
+   * Forks a guest that was not made ahead of need.
+   * @param limits of its cgroup and its scratch space
+   * @returns it; enclosed already where foreign code runs in the zygote, which may hang
+   * @throws {OlError} sandbox_create, pool_exhausted; a SyscallError where the host is out of something
+   */
+  async fork(limits: SandboxLimits): Promise<GuestProcess> {
+    const guest = await GuestProcess.fork(this.#nextId(), this.#zygote, this.#parts, limits);
+    if (this.#zygote.isTrusted || (await this.#isEnclosed(guest))) return guest;
+    void guest.remove();
+    throw new OlError("sandbox_create", `The zygote ${this.#zygote.id} forked no sandbox`, {
+      retryable: true,
+    });
   }
 
   /**
@@ -79,13 +105,8 @@ export class SpareStock {
   refill(): void {
     const missing = this.#size - this.#stock.length - this.#making.size;
     for (let index = 0; index < missing; index++) {
-      if (this.#closed || !this.#zygote.isAlive) return;
-      const making = this.#fork().then(
-        (guest) => this.#keep(guest),
-        (error: unknown) => {
-          this.#parts.onError(error);
-        },
-      );
+      if (this.#closed || this.#pause !== null || !this.#zygote.isAlive) return;
+      const making = this.#make().catch(this.#parts.onError);
       this.#making.add(making);
       void making.finally(() => this.#making.delete(making));
     }
@@ -95,16 +116,56 @@ export class SpareStock {
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#later !== null) clearTimeout(this.#later);
+    if (this.#pause !== null) clearTimeout(this.#pause);
+    const all = [...this.#stock.splice(0), ...this.#unheard];
+    await Promise.all(all.map((guest) => guest.remove()));
     await Promise.all(this.#making);
-    await Promise.all(this.#stock.splice(0).map((guest) => guest.remove()));
   }
 
-  async #keep(guest: GuestProcess): Promise<void> {
-    if (this.#closed) await guest.remove();
-    else this.#stock.push(guest);
+  async #make(): Promise<void> {
+    const guest = await GuestProcess.fork(this.#nextId(), this.#zygote, this.#parts, this.#limits);
+    if (this.#closed || !(await this.#isEnclosed(guest)) || this.#closed) {
+      await guest.remove();
+      this.#refillAfterPause();
+      return;
+    }
+    this.#stock.push(guest);
+    void this.#dropAtEnd(guest);
   }
 
-  #fork(): Promise<GuestProcess> {
-    return GuestProcess.fork(this.#nextId(), this.#zygote, this.#parts, this.#limits);
+  /** One that ended, or is said to have ended, is nobody's to take. */
+  async #dropAtEnd(guest: GuestProcess): Promise<void> {
+    await guest.ended;
+    const at = this.#stock.indexOf(guest);
+    if (at < 0) return;
+    this.#stock.splice(at, 1);
+    void guest.remove();
+    this.#refillAfterPause();
+  }
+
+  /** With growing pauses, or a zygote whose spares all die would fork without end. */
+  #refillAfterPause(): void {
+    if (this.#closed || this.#pause !== null) return;
+    this.#pause = setTimeout(() => {
+      this.#pause = null;
+      this.refill();
+    }, this.#pauseMs);
+    this.#pause.unref();
+    this.#pauseMs = Math.min(this.#pauseMs * 2, SPARE_BACKOFF_MAX_MS);
+  }
+
+  /** Whether a child comes about; a zygote of foreign code that hangs or fails again is ended. */
+  async #isEnclosed(guest: GuestProcess): Promise<boolean> {
+    this.#unheard.add(guest);
+    const outcome = await guest.enclosed(ZYGOTE_FORK_TIMEOUT_MS);
+    this.#unheard.delete(guest);
+    if (outcome === "enclosed") {
+      this.#failures = 0;
+      return true;
+    }
+    this.#failures += 1;
+    const isBroken = outcome === "silent" || this.#failures >= ZYGOTE_FORK_FAILURES_MAX;
+    if (isBroken && !this.#closed && !this.#zygote.isTrusted) this.#zygote.close();
+    return false;
   }
 }

@@ -5,7 +5,11 @@
  */
 
 import { OlError, errnoNameOf } from "../../common/errors.ts";
-import { ZYGOTE_REQUESTS_WAITING_MAX, ZYGOTE_SEND_RETRY_MS } from "../../common/limits.ts";
+import {
+  ZYGOTE_REQUEST_MAX_BYTES,
+  ZYGOTE_REQUESTS_WAITING_MAX,
+  ZYGOTE_SEND_RETRY_MS,
+} from "../../common/zygote-limits.ts";
 import { connectFd } from "../../sys/connect-fd.ts";
 import { sendWithFds } from "../../sys/socket.ts";
 
@@ -105,7 +109,8 @@ export class ZygoteLink {
    * @param fds descriptors in the order that the operation expects; closed by the caller after `sent`
    * @param sent called once the kernel has the message, or will never have it
    * @param refused called where the kernel refuses it later, when it had to wait
-   * @throws {OlError} pool_exhausted; a SyscallError where the kernel refuses it at once
+   * @throws {OlError} pool_exhausted; sandbox_create where it is longer than a zygote takes; a
+   *   SyscallError where the kernel refuses it at once
    */
   send(
     request: object,
@@ -114,6 +119,14 @@ export class ZygoteLink {
     refused: (error: unknown) => void,
   ): void {
     const payload = Buffer.from(JSON.stringify(request));
+    if (payload.byteLength > ZYGOTE_REQUEST_MAX_BYTES) {
+      sent();
+      throw new OlError(
+        "sandbox_create",
+        `Cannot ask a zygote: the request has ${payload.byteLength} bytes, ` +
+          `at most ${ZYGOTE_REQUEST_MAX_BYTES} are taken`,
+      );
+    }
     if (this.#waiting.length >= ZYGOTE_REQUESTS_WAITING_MAX) {
       sent();
       throw new OlError("pool_exhausted", "Too many sandboxes are being created at once", {

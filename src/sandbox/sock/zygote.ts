@@ -1,6 +1,7 @@
 /** One fork server as the worker sees it: what was forked from it, and what became of each child. */
 
 import { OlError } from "../../common/errors.ts";
+import { ZYGOTE_REFUSED_MAX_COUNT } from "../../common/zygote-limits.ts";
 import { ZygoteLink, type ZygoteEvent } from "./zygote-link.ts";
 
 /** How a forked child ended. */
@@ -26,6 +27,8 @@ export class Zygote {
   /** The worker's descriptor of the control socket is closed by this. */
   #link: ZygoteLink | null = null;
   readonly #children = new Map<string, (exit: ChildExit) => void>();
+  /** Requests that it refused: a child that it had forked by then may still end. */
+  readonly #refused = new Set<string>();
   readonly #resolveGone: () => void;
   #waiting: {
     kind: string;
@@ -57,11 +60,6 @@ export class Zygote {
       },
     });
     return zygote;
-  }
-
-  /** Children that live, sandboxes and zygotes. */
-  get children(): number {
-    return this.#children.size;
   }
 
   /** Whether only our own code runs in it. */
@@ -149,13 +147,30 @@ export class Zygote {
       return;
     }
     const onExit = this.#children.get(event.id);
-    if (onExit === undefined) return;
+    if (onExit === undefined) {
+      if (!this.#refused.delete(event.id)) this.#onNonsense();
+      return;
+    }
     this.#children.delete(event.id);
+    if (event.event === "failed") this.#rememberRefused(event.id);
     onExit(exitOf(event));
+  }
+
+  #rememberRefused(id: string): void {
+    this.#refused.add(id);
+    if (this.#refused.size <= ZYGOTE_REFUSED_MAX_COUNT) return;
+    const oldest = this.#refused.keys().next();
+    if (!oldest.done) this.#refused.delete(oldest.value);
+  }
+
+  /** Foreign code that talks of what was never asked for would keep the worker busy with it. */
+  #onNonsense(): void {
+    if (!this.isTrusted) this.close();
   }
 
   #settleWaiting(event: ZygoteEvent): void {
     const matches = this.#waiting.filter((w) => event.event === "failed" || w.kind === event.event);
+    if (matches.length === 0) this.#onNonsense();
     this.#waiting = this.#waiting.filter((w) => !matches.includes(w));
     for (const waiting of matches) {
       if (event.event !== "failed") waiting.resolve(event);

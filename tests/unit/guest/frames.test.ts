@@ -25,7 +25,7 @@ function connect(isWaiting = false): {
   return { connection: new GuestConnection(socket, events, isWaiting), heard };
 }
 
-describe("a guest that waits for its lambda", () => {
+describe("a guest that is not enclosed yet", () => {
   test("may say that it cannot be set up, which is no fault of a lambda", () => {
     const { connection, heard } = connect(true);
     connection.received(encodeFrame(FrameType.SETUP_FAILED, 0, NO));
@@ -54,7 +54,7 @@ describe("a guest that loads its lambda", () => {
     ["EXCEPTION", "protocol_violation"],
   ] as const)("that says %s ends as %s, and so does its call", async (name, code) => {
     const { connection, heard } = connect(true);
-    connection.assigned();
+    connection.received(encodeFrame(FrameType.ENCLOSED, 0, new Uint8Array(0)));
     const call = connection.call(NO);
     connection.received(encodeFrame(FrameType[name], 1, NO));
     connection.fail(connection.loadError ?? ({ code } as OlError));

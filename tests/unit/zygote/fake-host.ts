@@ -28,6 +28,9 @@ export class FakeHost implements ZygoteHost {
   creations = 0;
   /** Waited for before a creation ends. */
   gate: Promise<void> = Promise.resolve();
+  /** Everything that was asked for, in order. */
+  readonly specs: ZygoteSpec[] = [];
+  readonly #making = new Map<string, (error: Error) => void>();
 
   cost(module: string): ModuleCost {
     return this.costs.get(module) ?? { us: 100_000, bytes: 10 * MIB };
@@ -37,7 +40,14 @@ export class FakeHost implements ZygoteHost {
     const above = parent === null ? null : this.zygotes.get(parent);
     if (above === undefined) throw new Error(`no zygote ${parent}`);
     this.creations += 1;
-    await this.gate;
+    this.specs.push(spec);
+    const cancelled = Promise.withResolvers<never>();
+    this.#making.set(spec.id, cancelled.reject);
+    try {
+      await Promise.race([this.gate, cancelled.promise]);
+    } finally {
+      this.#making.delete(spec.id);
+    }
     if (spec.imports.some((module) => this.broken.has(module))) throw new Error("import raised");
     const imports = new Set([...(above?.imports ?? []), ...spec.imports]);
     this.zygotes.set(spec.id, { parent, imports, spec, handlers: 0 });
@@ -45,6 +55,7 @@ export class FakeHost implements ZygoteHost {
   }
 
   async destroyZygote(id: string): Promise<void> {
+    this.#making.get(id)?.(new Error("it was ended while it was made"));
     if (this.zygotes.has(id) && this.liveSandboxes(id) > 0) this.violations.push(id);
     await Promise.resolve();
     this.zygotes.delete(id);

@@ -1,0 +1,92 @@
+/**
+ * The packages that people use, inside real sandboxes: installed by the worker from the real index, imported
+ * first in a fresh sandbox and then by forking from a zygote that has them. The answers must be the same.
+ * What was installed stays in `CACHE_DIR` between runs, so that only the first one downloads.
+ */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+import { CACHE_DIR } from "../helpers/paths.ts";
+import { REAL_PACKAGES } from "../helpers/real-packages.ts";
+import { waitFor } from "../helpers/wait-for.ts";
+import { type Answer, startWorker, type TestWorker } from "../helpers/worker.ts";
+
+/** Downloads included, on a busy machine. */
+const TIMEOUT_MS = 300_000;
+
+/** Well above what the worker itself takes as the least that a zygote should save. */
+const WORTH_A_ZYGOTE_MS = 10;
+
+let worker: TestWorker;
+
+const importMs = ({ headers }: Answer): number =>
+  Number(/import;dur=([\d.]+)/.exec(headers.get("server-timing") ?? "")?.[1]);
+
+/** Runs a program when it is loaded, as people import; the handler returns what it printed. */
+const lambdaOf = (program: string): string =>
+  [
+    "import contextlib, io",
+    "OUT = io.StringIO()",
+    "with contextlib.redirect_stdout(OUT):",
+    `    exec(compile(${JSON.stringify(program)}, "program", "exec"), {"__name__": "program"})`,
+    "def handler(event):",
+    "    return OUT.getvalue().strip()",
+    "",
+  ].join("\n");
+
+interface Zygotes {
+  readonly zygotes: readonly { readonly id: string; readonly hits: number }[];
+}
+
+beforeAll(async () => {
+  const packagesDir = join(CACHE_DIR, "packages-e2e");
+  mkdirSync(packagesDir, { recursive: true, mode: 0o700 });
+  worker = await startWorker({
+    Pkgs_dir: packagesDir,
+    handler_cache_size: 0,
+    limits: { mem_mb: 512 },
+  });
+});
+afterAll(() => worker.stop());
+
+describe("packages from the real index in a sandbox", () => {
+  test.each(REAL_PACKAGES.map((row, index) => [...row, `real-${index}`] as const))(
+    "%j works, fresh and from a zygote",
+    async (packages, program, expected, name) => {
+      worker.lambda(name, lambdaOf(program), { "packages.txt": packages });
+      const first = await worker.call(name);
+      expect([first.status, first.text]).toEqual([200, JSON.stringify(expected)]);
+      expect(first.headers.get("x-ol-start")).not.toBe("warm");
+      if (importMs(first) < WORTH_A_ZYGOTE_MS) return;
+      // Whoever imports for a while is worth a zygote: later cold calls come from it.
+      const later = await waitFor(async () => {
+        const answer = await worker.call(name);
+        expect([answer.status, answer.text]).toEqual([200, JSON.stringify(expected)]);
+        return answer.headers.get("x-ol-start") === "zygote" ? answer : null;
+      }, "a call is served from a zygote");
+      expect(later.headers.get("server-timing")).not.toContain("install;");
+    },
+    TIMEOUT_MS,
+  );
+
+  test("zygotes are there for what was called, and are told in /stats", async () => {
+    const { zygotes } = (await worker.stats()) as unknown as Zygotes;
+    expect(zygotes.length).toBeGreaterThan(0);
+    expect(zygotes.some(({ hits }) => hits > 0)).toBe(true);
+  });
+
+  test("a lambda sees no module that it did not declare, whatever zygotes exist", async () => {
+    worker.lambda(
+      "modules",
+      "import sys, numpy\nTOP = sorted({name.split('.')[0] for name in sys.modules})\n" +
+        "def handler(event):\n    return TOP\n",
+      { "packages.txt": "numpy==2.1.3" },
+    );
+    const found = JSON.parse((await worker.call("modules")).text) as string[];
+    expect(found).toContain("numpy");
+    const others = ["pandas", "sklearn", "scipy", "matplotlib", "PIL", "requests", "flask"];
+    expect(others.filter((other) => found.includes(other))).toEqual([]);
+  });
+});
