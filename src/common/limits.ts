@@ -195,11 +195,23 @@ export const REQUIREMENTS_MAX_BYTES = 256 * KIB;
 /** Most requirements of one lambda; more is a mistake or an attack on the resolver. */
 export const REQUIREMENTS_MAX_COUNT = 500;
 
+/** Longest requirement without its comment, in characters: the longest real ones (markers, extras) have some 300. */
+export const REQUIREMENT_LINE_MAX_CHARS = 1_024;
+
+/** Longest dotted module name that is imported ahead of need, in characters; it travels in a zygote's requests. */
+export const MODULE_NAME_MAX_CHARS = 256;
+
+/** Modules of one distribution that are worth importing ahead of need when it was not said which. */
+export const DISTRIBUTION_IMPORTS_MAX_COUNT = 64;
+
 /** Most distributions that one resolution may yield; the largest real closures stay under 300. */
 export const DISTRIBUTIONS_MAX_COUNT = 1_000;
 
-/** Largest file that the worker reads back from an installer sandbox (pip's report, RECORD), in bytes. */
-export const INSTALLER_FILE_MAX_BYTES = 64 * MIB;
+/** Largest file of a package (RECORD) or of the host's pip configuration that the worker reads, in bytes. */
+export const INSTALLER_FILE_MAX_BYTES = 16 * MIB;
+
+/** Largest report of a resolution, in bytes: parsing hostile JSON takes 30 times as much memory. */
+export const PIP_REPORT_MAX_BYTES = 4 * MIB;
 
 /** Most files and directories of one distribution; the largest on PyPI hold about 40,000. */
 export const DISTRIBUTION_ENTRIES_MAX = 200_000;
