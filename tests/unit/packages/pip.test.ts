@@ -60,8 +60,8 @@ test("Pip gives the sandbox its limits, its files, and nothing of the worker's e
   expect(JSON.parse(spec.files["job.json"]!)).toEqual({
     mode: "resolve",
     names: [],
-    index: ["--index-url", "https://mirror.test/simple"],
   });
+  expect(spec.files["pip.conf"]).toContain("index-url = https://mirror.test/simple\n");
   expect(spec.files["requirements.txt"]).toBe("a>=1\n");
 });
 
