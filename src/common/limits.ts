@@ -219,6 +219,9 @@ export const DISTRIBUTION_ENTRIES_MAX = 200_000;
 /** Deepest directory of a distribution. */
 export const DISTRIBUTION_DEPTH_MAX = 64;
 
+/** Entries of a distribution that are taken over before the worker does something else: under a millisecond. */
+export const FREEZE_PAUSE_ENTRIES = 32;
+
 /** Installer sandboxes that run at once in one worker: each may take `installer_limits`. */
 export const INSTALLERS_MAX_COUNT = 2;
 
@@ -434,6 +437,9 @@ export const COMMAND_WATCH_INTERVAL_MS = 250;
 
 /** Files and directories that one command may make: a scientific stack has some 30,000. */
 export const COMMAND_ENTRIES_MAX = 250_000;
+
+/** Looks at a command in a row that the host refuses before the command is ended: five seconds. */
+export const COMMAND_WATCH_FAILURES_MAX = 20;
 
 /** End of a command's output that is kept for messages and parsing, in bytes per stream. */
 export const COMMAND_OUTPUT_TAIL_BYTES = 256 * KIB;

@@ -164,7 +164,7 @@ describe("parseRequirements() bounds", () => {
     "a:",
   ])("what a regular expression sees of a file full of %j", (part) => {
     const seen: number[] = [];
-    const { exec } = RegExp.prototype;
+    const exec = Reflect.get(RegExp.prototype, "exec") as (text: string) => RegExpExecArray | null;
     const spy = spyOn(RegExp.prototype, "exec").mockImplementation(function (
       this: RegExp,
       text: string,
