@@ -40,11 +40,13 @@ export class Loans {
    * @param uid acquired and not given back
    * @param again whether the cgroup may be lent again: not where a zygote that ran third-party code
    *   had descriptors of it, with which it could put itself into somebody else's cgroup later
+   * @returns whether nothing runs in it any more; if not, it is tried again later
    */
-  async giveBack(cgroup: Cgroup, uid: number, again: boolean): Promise<void> {
+  async giveBack(cgroup: Cgroup, uid: number, again: boolean): Promise<boolean> {
     const loan = { cgroup, uid, again, isBeingReturned: false };
     this.#owed.add(loan);
     await this.#return(loan);
+    return !this.#owed.has(loan);
   }
 
   /** Tries again what the host has refused; for a timer. */
