@@ -7,7 +7,6 @@
 
 import {
   closeSync,
-  constants,
   fchmodSync,
   fchownSync,
   fstatSync,
@@ -15,14 +14,15 @@ import {
   openSync,
   type Stats,
 } from "node:fs";
-import { open, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { errnoNameOf, OlError } from "../common/errors.ts";
 import {
   DISTRIBUTION_DEPTH_MAX,
   DISTRIBUTION_ENTRIES_MAX,
   FREEZE_PAUSE_ENTRIES,
-} from "../common/limits.ts";
-import { UntrustedDir } from "./untrusted-dir.ts";
+} from "../common/package-limits.ts";
+import type { UntrustedDir } from "./untrusted-dir.ts";
+import { UNTRUSTED_FILE_FLAGS } from "./untrusted-file.ts";
 
 /** What a frozen tree holds. */
 export interface FrozenTree {
@@ -34,8 +34,6 @@ export interface FrozenTree {
 const DIRECTORY_MODE = 0o755;
 const EXECUTABLE_MODE = 0o755;
 const FILE_MODE = 0o644;
-const FILE_FLAGS =
-  constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 function refuse(path: string, what: string): OlError {
   const shown = JSON.stringify(path.length > 200 ? `${path.slice(0, 200)}…` : path);
@@ -47,15 +45,28 @@ function refuse(path: string, what: string): OlError {
 }
 
 /** Where what a sandbox wrote comes from: its own id, on the file system of its work directory. */
-type Origin = Pick<Stats, "uid" | "dev">;
+export type Origin = Pick<Stats, "uid" | "dev">;
 
-function checkOrigin(found: Stats, origin: Origin, path: string): void {
+/**
+ * @param found what was opened
+ * @param origin what it has to come from
+ * @param path its name in the message
+ * @throws {OlError} package_install where it is somebody else's
+ */
+export function checkOrigin(found: Stats, origin: Origin, path: string): void {
   if (found.uid !== origin.uid || found.dev !== origin.dev) {
     throw refuse(path, "not the installer's own");
   }
 }
 
-function openReal(parent: UntrustedDir, name: string, path: string): UntrustedDir {
+/**
+ * @param parent where it is
+ * @param name one component
+ * @param path its name in the message
+ * @returns the directory, not followed
+ * @throws {OlError} package_install where it is a link or no directory
+ */
+export function openReal(parent: UntrustedDir, name: string, path: string): UntrustedDir {
   try {
     return parent.openChild(name);
   } catch (error) {
@@ -109,7 +120,7 @@ class Freezer {
   }
 
   #file(full: string, path: string): void {
-    const fd = openSync(full, FILE_FLAGS);
+    const fd = openSync(full, UNTRUSTED_FILE_FLAGS);
     try {
       const found = fstatSync(fd);
       if (!found.isFile()) throw refuse(path, "not a file any more");
@@ -132,76 +143,14 @@ function nextTurn(): Promise<void> {
   });
 }
 
-/** What a dead sandbox left in one directory of its work directory, out of its reach. */
-export class Results implements Disposable {
-  readonly #dir: UntrustedDir;
-  readonly #origin: Origin;
-
-  private constructor(dir: UntrustedDir, origin: Origin) {
-    this.#dir = dir;
-    this.#origin = origin;
-  }
-
-  /**
-   * @param workDir what the sandbox, now dead, had to write into
-   * @param name the directory in it
-   * @returns that directory, made root's
-   * @throws {OlError} package_install where it is no real directory of the sandbox's own
-   */
-  static open(workDir: string, name: string): Results {
-    using work = UntrustedDir.open(workDir);
-    // The engine gave the work directory to the one id that the sandbox had.
-    const { uid, dev } = work.stat();
-    const dir = openReal(work, name, name);
-    try {
-      checkOrigin(dir.stat(), { uid, dev }, name);
-      dir.takeOver(0o700);
-      return new Results(dir, { uid, dev });
-    } catch (error) {
-      dir[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  /**
-   * @param name a directory in it
-   * @returns what is in that one, after it was made root's and read-only
-   * @throws {OlError} package_install where it holds links, devices or too much
-   */
-  async freeze(name: string): Promise<FrozenTree> {
-    using dir = openReal(this.#dir, name, name);
-    const freezer = new Freezer(this.#origin);
-    await freezer.directory(dir, "", 0);
-    return { files: freezer.files, sizeBytes: freezer.sizeBytes };
-  }
-
-  /** @param name a directory that was frozen @returns its path, good until this is disposed of */
-  path(name: string): string {
-    return this.#dir.path(name);
-  }
-
-  [Symbol.dispose](): void {
-    this.#dir[Symbol.dispose]();
-  }
-}
-
 /**
- * Reads a file that a sandbox wrote, without following or waiting for anything it may have put there.
- * @param path the file; every directory on the way is ours or frozen: only the last component is distrusted
- * @param maxBytes most that it may hold
- * @returns its content, or null where there is no such regular file of at most that size
+ * @param dir what a dead sandbox filled
+ * @param origin whose everything in it has to be
+ * @returns what is in it, after it was made root's and read-only
+ * @throws {OlError} package_install where it holds links, devices or too much
  */
-export async function tryReadUntrusted(path: string, maxBytes: number): Promise<string | null> {
-  let file;
-  try {
-    file = await open(path, FILE_FLAGS);
-  } catch {
-    return null;
-  }
-  try {
-    const found = await file.stat();
-    return found.isFile() && found.size <= maxBytes ? await file.readFile("utf8") : null;
-  } finally {
-    await file.close();
-  }
+export async function freezeTree(dir: UntrustedDir, origin: Origin): Promise<FrozenTree> {
+  const freezer = new Freezer(origin);
+  await freezer.directory(dir, "", 0);
+  return { files: freezer.files, sizeBytes: freezer.sizeBytes };
 }

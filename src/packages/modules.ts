@@ -1,6 +1,6 @@
 /** Which modules a distribution provides, from pip's RECORD: `pillow` gives `PIL`. */
 
-import { DISTRIBUTION_IMPORTS_MAX_COUNT, MODULE_NAME_MAX_CHARS } from "../common/limits.ts";
+import { DISTRIBUTION_IMPORTS_MAX_COUNT, MODULE_NAME_MAX_CHARS } from "../common/package-limits.ts";
 
 /** What a distribution makes importable. */
 export interface ModuleNames {

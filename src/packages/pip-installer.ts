@@ -15,11 +15,12 @@ import {
   INSTALL_MEMORY_MAX_COUNT,
   INSTALLERS_MAX_COUNT,
   REQUIREMENTS_MAX_BYTES,
-} from "../common/limits.ts";
+} from "../common/package-limits.ts";
 import { Backoff } from "./backoff.ts";
 import type { ImportUnit, InstalledPackages, InstallStats, PackageInstaller } from "./contract.ts";
 import { FairSlots } from "./fair-slots.ts";
-import { Results, tryReadUntrusted } from "./freeze.ts";
+import { Results } from "./results.ts";
+import { tryReadUntrusted } from "./untrusted-file.ts";
 import { Pip, type PipOptions } from "./pip.ts";
 import { closureDirs, type Distribution } from "./report.ts";
 import { parseRequirements, type Requirement } from "./requirements.ts";

@@ -11,7 +11,7 @@ import { readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { OlError } from "../common/errors.ts";
-import { INSTALLER_FILE_MAX_BYTES } from "../common/limits.ts";
+import { INSTALLER_FILE_MAX_BYTES } from "../common/package-limits.ts";
 import type { CommandMount } from "./contract.ts";
 
 /** What an installer sandbox gets of the host. */

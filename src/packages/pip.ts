@@ -2,10 +2,10 @@
 
 import { join } from "node:path";
 import { OlError } from "../common/errors.ts";
-import { INSTALL_MESSAGE_MAX_CHARS, PIP_REPORT_MAX_BYTES } from "../common/limits.ts";
+import { INSTALL_MESSAGE_MAX_CHARS, PIP_REPORT_MAX_BYTES } from "../common/package-limits.ts";
 import type { SandboxLimits } from "../sandbox/contract.ts";
 import type { CommandResult, CommandRunner } from "./contract.ts";
-import { tryReadUntrusted } from "./freeze.ts";
+import { tryReadUntrusted } from "./untrusted-file.ts";
 import installerSource from "./installer.py" with { type: "text" };
 import { collectPipSettings, INSTALL_FILES_DIR, type PipSettings } from "./pip-settings.ts";
 import { parseReport, type Distribution } from "./report.ts";

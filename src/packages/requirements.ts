@@ -12,7 +12,7 @@ import {
   MODULE_NAME_MAX_CHARS,
   REQUIREMENT_LINE_MAX_CHARS,
   REQUIREMENTS_MAX_COUNT,
-} from "../common/limits.ts";
+} from "../common/package-limits.ts";
 
 /** One requirement of a lambda. */
 export interface Requirement {

@@ -57,7 +57,8 @@ const NO_SETUID = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
  * @param spec what to run
  * @param parts zygote, cgroups, ids
  * @returns how it ended, when every process of it is dead
- * @throws {OlError} sandbox_create, pool_exhausted, internal (not every process could be ended); a SyscallError where the host is out of something
+ * @throws {OlError} sandbox_create, pool_exhausted, internal (not every process could be ended); a
+ *   SyscallError where the host is out of something
  */
 export async function runCommand(
   spec: SandboxCommand,

@@ -14,7 +14,8 @@ import {
   OUTPUT_MAX_BYTES,
 } from "../../common/limits.ts";
 import type { SandboxLimits } from "../contract.ts";
-import { deletedFilesUsage, treeUsage, type TreeUsage } from "./tree-usage.ts";
+import { deletedFilesUsage } from "./deleted-files.ts";
+import { treeUsage, type TreeUsage } from "./tree-usage.ts";
 
 /** What is watched. */
 export interface WatchedCommand {

@@ -4,15 +4,7 @@
  * through a link.
  */
 
-import {
-  closeSync,
-  constants,
-  lstatSync,
-  openSync,
-  readdirSync,
-  type Stats,
-  statSync,
-} from "node:fs";
+import { closeSync, constants, lstatSync, openSync, readdirSync } from "node:fs";
 import { errnoNameOf } from "../../common/errors.ts";
 import { TREE_WALK_DEPTH_MAX, TREE_WALK_PAUSE_ENTRIES } from "../../common/limits.ts";
 
@@ -27,7 +19,8 @@ export interface TreeUsage {
   isTooDeep: boolean;
 }
 
-interface Walk {
+/** One look at what there is. */
+export interface Walk {
   readonly usage: TreeUsage;
   readonly isOver: (usage: TreeUsage) => boolean;
   looks: number;
@@ -36,8 +29,11 @@ interface Walk {
 /** What a sandbox does to its names and processes, as opposed to what the host refuses. */
 const VANISHED = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ESRCH"]);
 
-/** @returns null where what was to be looked at is gone or something else by now */
-function unlessVanished<T>(look: () => T): T | null {
+/**
+ * @param look one system call
+ * @returns null where what was to be looked at is gone or something else by now
+ */
+export function unlessVanished<T>(look: () => T): T | null {
   try {
     return look();
   } catch (error) {
@@ -46,8 +42,12 @@ function unlessVanished<T>(look: () => T): T | null {
   }
 }
 
-/** Lets the worker do something else now and then. @returns whether enough is known */
-async function isEnough(walk: Walk): Promise<boolean> {
+/**
+ * Lets the worker do something else now and then.
+ * @param walk of which this is one step
+ * @returns whether enough is known
+ */
+export async function isEnough(walk: Walk): Promise<boolean> {
   walk.looks += 1;
   if (walk.looks % TREE_WALK_PAUSE_ENTRIES !== 1) return false;
   await Bun.sleep(0);
@@ -89,34 +89,5 @@ async function visit(path: string, walk: Walk, depth: number): Promise<void> {
     }
   } finally {
     closeSync(fd);
-  }
-}
-
-/**
- * Adds up files that have no name any more and that processes hold open: they fill the disk all the same.
- * @param pids of the sandbox
- * @param isOver asked now and then whether enough is known
- * @param usage what is added to
- * @throws {Error} the system's error where the host refuses to look; what vanishes meanwhile is left out
- */
-export async function deletedFilesUsage(
-  pids: readonly number[],
-  isOver: (usage: TreeUsage) => boolean,
-  usage: TreeUsage,
-): Promise<void> {
-  const walk: Walk = { usage, isOver, looks: 0 };
-  const seen = new Set<string>();
-  for (const pid of pids) {
-    const dir = `/proc/${pid}/fd`;
-    for (const fd of unlessVanished(() => readdirSync(dir)) ?? []) {
-      if (await isEnough(walk)) return;
-      const stat: Stats | null = unlessVanished(() => statSync(`${dir}/${fd}`));
-      if (stat === null || !stat.isFile() || stat.nlink > 0) continue;
-      const id = `${stat.dev}:${stat.ino}`;
-      if (seen.has(id)) continue;
-      seen.add(id);
-      usage.bytes += stat.blocks * 512;
-      usage.entries += 1;
-    }
   }
 }

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { type CgroupIo, systemCgroupIo } from "../../../src/cgroup/io.ts";
+import { systemCgroupIo } from "../../../src/cgroup/io.ts";
 import { COMMAND_ENTRIES_MAX, COMMAND_OUTPUT_TAIL_BYTES } from "../../../src/common/limits.ts";
 import { SyscallError } from "../../../src/common/errors.ts";
 import { PackageStore } from "../../../src/packages/store.ts";
@@ -45,7 +45,7 @@ const refusingIo = new Proxy(systemCgroupIo, {
       return Reflect.apply(method, target, given);
     };
   },
-}) as CgroupIo;
+});
 
 describe.skipIf(process.getuid?.() !== 0)("a command in a SOCK sandbox", () => {
   let bench: EngineBench;
@@ -66,6 +66,11 @@ describe.skipIf(process.getuid?.() !== 0)("a command in a SOCK sandbox", () => {
     temp.remove();
   });
 
+  const failureOf = (promise: Promise<unknown>): Promise<string> =>
+    promise.then(
+      () => "it succeeded",
+      (error: unknown) => (error instanceof Error ? error.message : "no error"),
+    );
   const workDir = () => mkdtempSync(temp.join("work-"));
   async function run(
     program: string,
@@ -313,12 +318,12 @@ print(json.dumps({
     const work = workDir();
     const program =
       "import os, time\nopen('/host/here', 'w').close()\nwhile not os.path.exists('/host/go'): time.sleep(0.01)\n";
-    const running = run(program, {}, work).catch((error: unknown) => error as Error);
+    const running = failureOf(run(program, {}, work));
     await waitFor(() => readdirSync(work).includes("here"), "the command runs");
     isRefusing = true;
     try {
       writeFileSync(join(work, "go"), "");
-      expect(String(await running)).toContain("processes of it may still run");
+      expect(await running).toContain("processes of it may still run");
     } finally {
       isRefusing = false;
     }

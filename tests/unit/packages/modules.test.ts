@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import {
   DISTRIBUTION_IMPORTS_MAX_COUNT,
   MODULE_NAME_MAX_CHARS,
-} from "../../../src/common/limits.ts";
+} from "../../../src/common/package-limits.ts";
 import { moduleNames, recordPaths } from "../../../src/packages/modules.ts";
 
 const regular = () => false;

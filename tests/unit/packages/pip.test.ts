@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { OlError } from "../../../src/common/errors.ts";
-import { INSTALL_MESSAGE_MAX_CHARS } from "../../../src/common/limits.ts";
+import { INSTALL_MESSAGE_MAX_CHARS } from "../../../src/common/package-limits.ts";
 import type { CommandResult, CommandSpec } from "../../../src/packages/contract.ts";
 import { Pip, pipWords } from "../../../src/packages/pip.ts";
 

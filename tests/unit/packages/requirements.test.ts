@@ -6,7 +6,7 @@ import {
   REQUIREMENT_LINE_MAX_CHARS,
   REQUIREMENTS_MAX_BYTES,
   REQUIREMENTS_MAX_COUNT,
-} from "../../../src/common/limits.ts";
+} from "../../../src/common/package-limits.ts";
 import { normalizeName, parseRequirements } from "../../../src/packages/requirements.ts";
 
 const lines = (text: string) => parseRequirements(text, "packages.txt").map((r) => r.line);
@@ -164,13 +164,13 @@ describe("parseRequirements() bounds", () => {
     "a:",
   ])("what a regular expression sees of a file full of %j", (part) => {
     const seen: number[] = [];
-    const exec = Reflect.get(RegExp.prototype, "exec") as (text: string) => RegExpExecArray | null;
+    const exec: unknown = Reflect.get(RegExp.prototype, "exec");
     const spy = spyOn(RegExp.prototype, "exec").mockImplementation(function (
       this: RegExp,
       text: string,
     ) {
       seen.push(text.length);
-      return exec.call(this, text);
+      return Reflect.apply(exec as () => RegExpExecArray | null, this, [text]);
     });
     try {
       parseRequirements(filled(part), "packages.txt");

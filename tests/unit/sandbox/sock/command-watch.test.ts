@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { COMMAND_WATCH_FAILURES_MAX } from "../../../../src/common/limits.ts";
 import { watchCommand, type WatchedCommand } from "../../../../src/sandbox/sock/command-watch.ts";
-import { deletedFilesUsage, treeUsage } from "../../../../src/sandbox/sock/tree-usage.ts";
+import { deletedFilesUsage } from "../../../../src/sandbox/sock/deleted-files.ts";
+import { treeUsage } from "../../../../src/sandbox/sock/tree-usage.ts";
 import { tempDir, type TempDir } from "../../../helpers/temp-dir.ts";
 import { waitFor } from "../../../helpers/wait-for.ts";
 
