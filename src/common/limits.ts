@@ -1,6 +1,7 @@
 /**
  * Every bound of the project that is not a setting, in one place: name, unit, and why that number.
- * A loop, queue, buffer, retry or wait without a row here (or in the configuration) is a defect.
+ * A loop, queue, buffer, retry or wait without a row here (or in the configuration) is a defect. Those of
+ * packages have a file of their own beside this one, `package-limits.ts`.
  */
 
 const KIB = 1024;
@@ -186,38 +187,6 @@ export const CONFIG_FILE_MAX_BYTES = MIB;
 /** How long the Docker daemon may take to answer a ping, in milliseconds. */
 export const DOCKER_PING_TIMEOUT_MS = 10_000;
 
-/** Largest `packages.txt` or `requirements.txt`, in bytes: a list of names, not a data file. */
-export const REQUIREMENTS_MAX_BYTES = 256 * KIB;
-
-/** Most requirements of one lambda; more is a mistake or an attack on the resolver. */
-export const REQUIREMENTS_MAX_COUNT = 500;
-
-/** Most distributions that one resolution may yield; the largest real closures stay under 300. */
-export const DISTRIBUTIONS_MAX_COUNT = 1_000;
-
-/** Largest file that the worker reads back from an installer sandbox (pip's report, RECORD), in bytes. */
-export const INSTALLER_FILE_MAX_BYTES = 64 * MIB;
-
-/** Most files and directories of one distribution; the largest on PyPI hold about 40,000. */
-export const DISTRIBUTION_ENTRIES_MAX = 200_000;
-
-/** Deepest directory of a distribution. */
-export const DISTRIBUTION_DEPTH_MAX = 64;
-
-/** Installer sandboxes that run at once in one worker: each may take `installer_limits`. */
-export const INSTALLERS_MAX_COUNT = 2;
-
-/** Lambda versions whose installed packages, or whose last failure, a worker remembers. */
-export const INSTALL_MEMORY_MAX_COUNT = 10_000;
-
-/** First pause after a failed installation until it is tried again, in milliseconds; doubles each time. */
-export const INSTALL_BACKOFF_FIRST_MS = 1_000;
-
-/** Longest pause between two tries of a failing installation, in milliseconds. */
-export const INSTALL_BACKOFF_MAX_MS = 300_000;
-
-/** Part of pip's words that is passed on to the caller, in characters. */
-export const INSTALL_MESSAGE_MAX_CHARS = 4 * KIB;
 
 /** Longest `x-request-id` of a caller that is repeated, in characters (a UUID has 36, a trace id 55). */
 export const REQUEST_ID_MAX_CHARS = 128;
@@ -368,6 +337,9 @@ export const COMMAND_WATCH_INTERVAL_MS = 250;
 
 /** Files and directories that one command may make: a scientific stack has some 30,000. */
 export const COMMAND_ENTRIES_MAX = 250_000;
+
+/** Looks at a command in a row that the host refuses before the command is ended: five seconds. */
+export const COMMAND_WATCH_FAILURES_MAX = 20;
 
 /** End of a command's output that is kept for messages and parsing, in bytes per stream. */
 export const COMMAND_OUTPUT_TAIL_BYTES = 256 * KIB;

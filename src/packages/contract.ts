@@ -67,17 +67,20 @@ export interface InstalledPackages {
 
 /** Figures of the install cache since the worker started. */
 export interface InstallStats {
-  /** Calls of `ensure` that found everything installed and resolved. */
+  /** Calls of `ensure` that found everything resolved and installed; those without packages do not count. */
   readonly hits: number;
-  /** Calls that had to run pip. */
+  /** Calls for which pip ran, or that waited for a run of another call. */
   readonly misses: number;
+  /** Installations that failed, however many calls waited for them. */
   readonly failures: number;
 }
 
 /** The install cache. */
 export interface PackageInstaller {
   /**
-   * Reads `packages.txt` and `requirements.txt` of a pulled version and installs what is missing.
+   * Reads `packages.txt` and `requirements.txt` of a pulled version and installs what is missing. What was
+   * installed before is answered from memory by one look-up: the time until it settles is the stage's.
+   * @param codeId `<lambda>/…`: installations take turns by lambda
    * @throws {OlError} package_install, with pip's own words
    */
   ensure(codeDir: string, codeId: string): Promise<InstalledPackages>;

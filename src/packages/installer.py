@@ -73,7 +73,7 @@ def pip_main(arguments):
     return main(arguments)
 
 
-def renew_pip(job):
+def renew_pip():
     """Replaces an old pip for this process by the pinned one, in a new interpreter."""
     requirement = os.path.join(WORK, "pip.txt")
     with open(requirement, "w") as file:
@@ -81,7 +81,6 @@ def renew_pip(job):
     wheels = os.path.join(WORK, "pip")
     code = pip_main(
         ["download", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-cache-dir"]
-        + job["index"]
         + ["--dest", wheels, "--requirement", requirement]
     )
     if code != 0:
@@ -91,11 +90,17 @@ def renew_pip(job):
     os.execv(sys.executable, [sys.executable, "-I", os.path.abspath(__file__)])
 
 
-def hash_local_files(path):
-    """pip 23.0 gives no hash for a file of a local `find-links` directory."""
+KEPT_METADATA = ("name", "version", "requires_dist")
+
+
+def trim_report(path):
+    """Leaves what the worker reads, without the descriptions that make reports of megabytes, and adds the
+    hash of a file of a local `find-links` directory, which pip 23.0 does not give."""
     with open(path) as stream:
         report = json.load(stream)
     for item in report["install"]:
+        metadata = item["metadata"]
+        item["metadata"] = {key: metadata[key] for key in KEPT_METADATA if key in metadata}
         download = item["download_info"]
         url = urllib.parse.urlsplit(download["url"])
         archive = download.get("archive_info")
@@ -111,11 +116,10 @@ def resolve(job):
     code = pip_main(
         ["install", "--dry-run", "--ignore-installed", "--no-cache-dir"]
         + ["--target", os.path.join(WORK, "none"), "--report", report]
-        + job["index"]
         + ["--requirement", os.path.join(RUN, "requirements.txt")]
     )
     if code == 0:
-        hash_local_files(report)
+        trim_report(report)
     return code
 
 
@@ -125,7 +129,6 @@ def wheels(job):
     store = os.path.join(WORK, "wheels")
     code = pip_main(
         ["download", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-cache-dir"]
-        + job["index"]
         + ["--dest", store, "--requirement", os.path.join(RUN, "requirements.txt")]
     )
     if code != 0:
@@ -148,7 +151,6 @@ def wheels(job):
 def source(job):
     return pip_main(
         ["install", "--no-deps", "--require-hashes", "--no-cache-dir", "--compile", "--upgrade"]
-        + job["index"]
         + ["--target", os.path.join(WORK, "out", "0")]
         + ["--requirement", os.path.join(RUN, "requirements.txt")]
     )
@@ -164,7 +166,7 @@ def main():
     if "OL_PIP_WHEEL" in os.environ:
         sys.path.insert(0, os.environ["OL_PIP_WHEEL"])
     elif tuple(int(part) for part in find_pip().split(".")[:2]) < PIP_MIN:
-        renew_pip(job)
+        renew_pip()
     status = {"resolve": resolve, "wheels": wheels, "source": source}[job["mode"]](job)
     for directory in ("tmp", "home", "wheels", "pip", "none"):
         shutil.rmtree(os.path.join(WORK, directory), ignore_errors=True)

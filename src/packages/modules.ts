@@ -1,5 +1,7 @@
 /** Which modules a distribution provides, from pip's RECORD: `pillow` gives `PIL`. */
 
+import { DISTRIBUTION_IMPORTS_MAX_COUNT, MODULE_NAME_MAX_CHARS } from "../common/package-limits.ts";
+
 /** What a distribution makes importable. */
 export interface ModuleNames {
   /** Top-level modules; the parts of a namespace package by their dotted names. */
@@ -91,5 +93,9 @@ export function moduleNames(
     const parts = name.split(".");
     return !parts.some((part) => part.startsWith("_")) && !JUNK.has(parts[0] ?? "");
   });
-  return { modules, imports: same.length > 0 ? same : top };
+  // Its files decide how many there are and how long their names: each goes into requests to a zygote.
+  const imports = (same.length > 0 ? same : top)
+    .filter((name) => name.length <= MODULE_NAME_MAX_CHARS)
+    .slice(0, DISTRIBUTION_IMPORTS_MAX_COUNT);
+  return { modules, imports };
 }

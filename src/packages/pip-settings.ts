@@ -11,7 +11,7 @@ import { readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { OlError } from "../common/errors.ts";
-import { INSTALLER_FILE_MAX_BYTES } from "../common/limits.ts";
+import { INSTALLER_FILE_MAX_BYTES } from "../common/package-limits.ts";
 import type { CommandMount } from "./contract.ts";
 
 /** What an installer sandbox gets of the host. */
@@ -19,6 +19,8 @@ export interface PipSettings {
   readonly env: Readonly<Record<string, string>>;
   readonly files: Readonly<Record<string, string>>;
   readonly mounts: readonly CommandMount[];
+  /** Everything in it that may change what requirements come down to. */
+  readonly identity: string;
 }
 
 /** Where the sandbox sees `CommandSpec.files`. */
@@ -42,6 +44,8 @@ const CARRIED = new Set([
   "trusted-host",
 ]);
 
+/** Options that say where packages come from: `pip_mirror` replaces all of them. */
+const SOURCES = new Set(["extra-index-url", "find-links", "index-url", "no-index"]);
 /** Options whose value is a file of the host. */
 const FILE_OPTIONS = new Set(["cert", "client-cert", "constraint"]);
 const PROXY_VARIABLES = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"];
@@ -171,19 +175,28 @@ function mountLinks(value: string, mounts: CommandMount[]): string {
 
 /**
  * @param env the worker's environment
+ * @param mirror the one index to use, whatever the host's configuration names; null: what that names
  * @returns what the installer sandbox gets so that pip finds the same indexes as on the host
  * @throws {OlError} package_install where the configuration names a file that cannot be read
  */
-export function collectPipSettings(env: Readonly<Record<string, string | undefined>>): PipSettings {
+export function collectPipSettings(
+  env: Readonly<Record<string, string | undefined>>,
+  mirror: string | null = null,
+): PipSettings {
   const shelf = new FileShelf();
   const mounts: CommandMount[] = [];
   const inside: Record<string, string> = {};
-  const lines: string[] = ["[global]"];
+  const constraints: string[] = [];
+  const lines: string[] = ["[global]", ...(mirror === null ? [] : [`index-url = ${mirror}`])];
   for (const [name, raw] of effectiveOptions(env)) {
+    // A second index beside the mirror could offer a higher version of a package that is only in the mirror.
+    if (mirror !== null && SOURCES.has(name)) continue;
     let value = raw.trim();
     if (FILE_OPTIONS.has(name)) {
       const paths = name === "constraint" ? value.split(/\s+/) : [value];
-      value = paths.map((path) => (path.includes("://") ? path : shelf.add(path, name))).join("\n");
+      const shown = paths.map((path) => (path.includes("://") ? path : shelf.add(path, name)));
+      if (name === "constraint") constraints.push(...shown);
+      value = shown.join("\n");
     } else if (name === "find-links") {
       value = mountLinks(value, mounts);
     }
@@ -199,9 +212,15 @@ export function collectPipSettings(env: Readonly<Record<string, string | undefin
     const path = env[key];
     if (path !== undefined && path !== "") inside[key] = shelf.add(path, key);
   }
+  const conf = `${lines.join("\n")}\n`;
   return {
     env: { ...inside, PIP_CONFIG_FILE: `${INSTALL_FILES_DIR}/pip.conf` },
-    files: { ...shelf.files, "pip.conf": `${lines.join("\n")}\n` },
+    files: { ...shelf.files, "pip.conf": conf },
     mounts,
+    identity: JSON.stringify([
+      conf,
+      constraints.map((path) => shelf.files[basename(path)] ?? path),
+      mounts.map(({ source }) => source),
+    ]),
   };
 }

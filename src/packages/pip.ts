@@ -2,10 +2,10 @@
 
 import { join } from "node:path";
 import { OlError } from "../common/errors.ts";
-import { INSTALLER_FILE_MAX_BYTES, INSTALL_MESSAGE_MAX_CHARS } from "../common/limits.ts";
+import { INSTALL_MESSAGE_MAX_CHARS, PIP_REPORT_MAX_BYTES } from "../common/package-limits.ts";
 import type { SandboxLimits } from "../sandbox/contract.ts";
 import type { CommandResult, CommandRunner } from "./contract.ts";
-import { tryReadUntrusted } from "./freeze.ts";
+import { tryReadUntrusted } from "./untrusted-file.ts";
 import installerSource from "./installer.py" with { type: "text" };
 import { collectPipSettings, INSTALL_FILES_DIR, type PipSettings } from "./pip-settings.ts";
 import { parseReport, type Distribution } from "./report.ts";
@@ -15,7 +15,7 @@ export interface PipOptions {
   readonly runner: CommandRunner;
   /** `installer_limits`. */
   readonly limits: SandboxLimits;
-  /** `pip_mirror`: the index to use in place of the configured one; null: the host's pip configuration. */
+  /** `pip_mirror`: the only place that packages come from; null: those of the host's pip configuration. */
   readonly mirror: string | null;
   /** The base's Python, as a path inside the base. */
   readonly python: string;
@@ -96,7 +96,7 @@ export class Pip {
 
   /** @returns what beside the requirements decides what they come down to: the indexes in use */
   indexes(): string {
-    return `${this.#options.mirror ?? ""}\n${this.#settings().files["pip.conf"] ?? ""}`;
+    return this.#settings().identity;
   }
 
   /**
@@ -112,7 +112,7 @@ export class Pip {
     const environment = await this.environment();
     const what = shorten(requirements);
     await this.#run({ mode: "resolve", requirements, names: [] }, workDir, what);
-    const report = await tryReadUntrusted(join(workDir, "report.json"), INSTALLER_FILE_MAX_BYTES);
+    const report = await tryReadUntrusted(join(workDir, "report.json"), PIP_REPORT_MAX_BYTES);
     if (report === null) {
       throw new OlError("package_install", `Cannot install ${what}: pip left no report`, {
         op: "packages.resolve",
@@ -142,7 +142,7 @@ export class Pip {
   }
 
   #settings(): PipSettings {
-    return collectPipSettings(this.#options.env);
+    return collectPipSettings(this.#options.env, this.#options.mirror);
   }
 
   async #probe(): Promise<string> {
@@ -164,9 +164,8 @@ export class Pip {
   }
 
   async #run(job: Job, workDir: string | null, what: string): Promise<CommandResult> {
-    const { runner, limits, mirror, python } = this.#options;
+    const { runner, limits, python } = this.#options;
     const settings = this.#settings();
-    const index = mirror === null ? [] : ["--index-url", mirror];
     const result = await runner.run({
       argv: [python, "-I", `${INSTALL_FILES_DIR}/installer.py`],
       env: { ...FIXED_ENV, ...settings.env },
@@ -178,7 +177,7 @@ export class Pip {
       files: {
         ...settings.files,
         "installer.py": installerSource,
-        "job.json": JSON.stringify({ mode: job.mode, names: job.names, index }),
+        "job.json": JSON.stringify({ mode: job.mode, names: job.names }),
         "requirements.txt": `${job.requirements.join("\n")}\n`,
       },
     });

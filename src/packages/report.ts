@@ -9,7 +9,7 @@
 
 import { createHash } from "node:crypto";
 import { OlError } from "../common/errors.ts";
-import { DISTRIBUTIONS_MAX_COUNT } from "../common/limits.ts";
+import { DISTRIBUTIONS_MAX_COUNT } from "../common/package-limits.ts";
 import { normalizeName } from "./requirements.ts";
 
 /** One artifact to install. */

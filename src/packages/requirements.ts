@@ -2,10 +2,17 @@
  * Reads `packages.txt` and `requirements.txt`: names of packages and nothing else. Whatever pip would
  * take for an option, a URL, a path or a variable is refused here, so that a line that passes can only
  * ever mean "a distribution of the configured index". pip itself judges versions and markers.
+ *
+ * The file is hostile: it is cut into lines and freed of comments in one pass without regular expressions,
+ * some of which take quadratic time, and only a line of bounded length meets one.
  */
 
 import { OlError } from "../common/errors.ts";
-import { REQUIREMENTS_MAX_COUNT } from "../common/limits.ts";
+import {
+  MODULE_NAME_MAX_CHARS,
+  REQUIREMENT_LINE_MAX_CHARS,
+  REQUIREMENTS_MAX_COUNT,
+} from "../common/package-limits.ts";
 
 /** One requirement of a lambda. */
 export interface Requirement {
@@ -92,8 +99,25 @@ function parseLine(text: string, allowImport: boolean): Requirement | string {
   const importForm = allowImport ? /^([A-Za-z_][\w.]*)\s*:(?!\/\/)\s*(.*)$/.exec(text) : null;
   const install = importForm?.[2] ?? text;
   const module = importForm?.[1] ?? null;
+  if (module !== null && module.length > MODULE_NAME_MAX_CHARS) {
+    return `the module before ":" has ${module.length} characters, at most ${MODULE_NAME_MAX_CHARS} are allowed`;
+  }
   if (module !== null && !MODULE.test(module)) return `"${module}" cannot be a module's name`;
   return refusal(install) ?? parseRequirement(install, module);
+}
+
+/** Cuts a comment off: from a `#` at the start or behind white space, as pip does. */
+function withoutComment(line: string): string {
+  for (let at = line.indexOf("#"); at >= 0; at = line.indexOf("#", at + 1)) {
+    if (at === 0 || line.charAt(at - 1).trim() === "") return line.slice(0, at).trim();
+  }
+  return line.trim();
+}
+
+/** All line ends that an editor may have written. */
+function linesOf(text: string): readonly string[] {
+  const plain = text.startsWith("\uFEFF") ? text.slice(1) : text;
+  return plain.replaceAll("\r\n", "\n").replaceAll("\r", "\n").split("\n");
 }
 
 /**
@@ -107,22 +131,19 @@ export function parseRequirements(
   file: "packages.txt" | "requirements.txt" | "startup_pkgs",
 ): readonly Requirement[] {
   const found: Requirement[] = [];
-  for (const [index, raw] of text
-    .replace(/^\uFEFF/, "")
-    .split(/\r\n|\r|\n/)
-    .entries()) {
-    const line = raw.replace(/(?:^|\s+)#.*$/, "").trim();
+  for (const [index, raw] of linesOf(text).entries()) {
+    const line = withoutComment(raw);
     if (line === "") continue;
-    const parsed = parseLine(line, file !== "requirements.txt");
+    const parsed =
+      line.length > REQUIREMENT_LINE_MAX_CHARS
+        ? `it has ${line.length} characters, at most ${REQUIREMENT_LINE_MAX_CHARS} are allowed`
+        : parseLine(line, file !== "requirements.txt");
     if (typeof parsed === "string") {
       const shown = JSON.stringify(line.length > 80 ? `${line.slice(0, 80)}…` : line);
       throw new OlError(
         "package_install",
         `Cannot use line ${index + 1} of ${file}, ${shown}: ${parsed}`,
-        {
-          op: "packages.parse",
-          details: { file, line: index + 1 },
-        },
+        { op: "packages.parse", details: { file, line: index + 1 } },
       );
     }
     found.push(parsed);

@@ -6,7 +6,7 @@
  * | `<name>-<version>-<digest>/` | an installed distribution; whole from the moment it has this name |
  * | `<…>/.package.json` | its `PackageRecord`, written by the worker |
  * | `.staging/<pid>-<start>-<x>/` | an installation under way; removed once its worker is gone |
- * | `.resolved/<digest>.json` | what a set of requirements came down to |
+ * | `.resolved/<digest>.json` | what a set of requirements came down to; whoever writes it first decides |
  *
  * Sandboxes see it read-only as `/packages`: they can pass through it but not list it, and not enter the two
  * directories with a dot.
@@ -15,6 +15,7 @@
 import { createHash } from "node:crypto";
 import {
   chmod,
+  link,
   lstat,
   mkdir,
   mkdtemp,
@@ -28,8 +29,10 @@ import { join } from "node:path";
 import { writeFileAtomic } from "../cluster/atomic-file.ts";
 import { isProcessAlive, tryIdentifyProcess } from "../cluster/process-identity.ts";
 import { errnoNameOf, OlError } from "../common/errors.ts";
-import { INSTALLER_FILE_MAX_BYTES } from "../common/limits.ts";
-import { freezeTree, tryReadUntrusted, type FrozenTree } from "./freeze.ts";
+import { INSTALLER_FILE_MAX_BYTES } from "../common/package-limits.ts";
+import type { FrozenTree } from "./freeze.ts";
+import type { Results } from "./results.ts";
+import { tryReadUntrusted } from "./untrusted-file.ts";
 import { moduleNames, recordPaths } from "./modules.ts";
 import { normalizeName } from "./requirements.ts";
 import type { Distribution } from "./report.ts";
@@ -88,7 +91,7 @@ export class PackageStore {
       const [pid = "", startTicks = ""] = name.split("-");
       const owner = { pid: Number(pid), startTicks, bootId: this.#bootId };
       if (`${pid}-${startTicks}` === this.#prefix || isProcessAlive(owner)) continue;
-      await rm(join(this.dir, STAGING, name), { recursive: true, force: true });
+      await removeTree(join(this.dir, STAGING, name));
     }
   }
 
@@ -102,7 +105,7 @@ export class PackageStore {
 
   /** @param path what `createWorkDir` returned */
   async destroyWorkDir(path: string): Promise<void> {
-    await rm(path, { recursive: true, force: true });
+    await removeTree(path);
   }
 
   /**
@@ -116,34 +119,36 @@ export class PackageStore {
       if (there !== null) return known;
       this.#records.delete(dir);
     }
-    try {
-      const text = await readFile(join(this.dir, dir, RECORD_FILE), "utf8");
-      const record = JSON.parse(text) as PackageRecord;
-      this.#records.set(dir, record);
-      return record;
-    } catch {
-      return null;
-    }
+    const record = await tryReadRecord(join(this.dir, dir));
+    if (record !== null) this.#records.set(dir, record);
+    return record;
   }
 
   /**
    * Takes an installed distribution over, in one step.
    * @param one which it is
-   * @param staged where an installer sandbox, now dead, has put it
-   * @throws {OlError} dottedinstall where it holds what a package may not hold
+   * @param results where an installer sandbox, now dead, has put it
+   * @param name its directory in there
+   * @throws {OlError} package_install where it holds what a package may not hold
    */
-  async admit(one: Distribution, staged: string): Promise<void> {
-    const tree = await freezeTree(staged);
+  async admit(one: Distribution, results: Results, name: string): Promise<void> {
+    const tree = await results.freeze(name);
+    const staged = results.path(name);
     const record = await describe(one, staged, tree);
     await rm(join(staged, RECORD_FILE), { recursive: true, force: true });
     await writeFile(join(staged, RECORD_FILE), JSON.stringify(record), { mode: 0o644, flag: "wx" });
-    await flushFileSystem(staged);
+    await flushFileSystem(this.dir);
+    const target = join(this.dir, one.dir);
+    if (await tryRename(staged, target)) return;
+    // Another worker of the cluster was faster: same artifact, so its copy is as good. What holds no record
+    // is what is left of a copy that somebody began to delete, and would be in the way for ever.
+    if ((await tryReadRecord(target)) !== null) return;
+    const remains = await this.createWorkDir();
     try {
-      await rename(staged, join(this.dir, one.dir));
-    } catch (error) {
-      const name = errnoNameOf(error);
-      // Another worker of the cluster was faster: same artifact, so its copy is as good.
-      if (name !== "ENOTEMPTY" && name !== "EEXIST") throw error;
+      await rename(target, join(remains, "remains"));
+      await tryRename(staged, target);
+    } finally {
+      await this.destroyWorkDir(remains);
     }
   }
 
@@ -152,20 +157,129 @@ export class PackageStore {
    * @returns what it came down to, or null where it was never resolved
    */
   async tryReadResolution(key: string): Promise<readonly Distribution[] | null> {
+    return tryParseResolution(await readFile(this.#resolution(key), "utf8").catch(() => ""));
+  }
+
+  /**
+   * Keeps a resolution unless another worker of the cluster has kept one meanwhile, so that all use the same.
+   * @param key names a set of requirements
+   * @param distributions what it comes down to, as this worker sees it
+   * @returns what is kept
+   */
+  async keepResolution(
+    key: string,
+    distributions: readonly Distribution[],
+  ): Promise<readonly Distribution[]> {
+    const path = this.#resolution(key);
+    const workDir = await this.createWorkDir();
     try {
-      const text = await readFile(join(this.dir, RESOLVED, `${key}.json`), "utf8");
-      return JSON.parse(text) as Distribution[];
-    } catch {
-      return null;
+      const whole = join(workDir, "resolution");
+      writeFileAtomic(whole, JSON.stringify(distributions));
+      if (await tryLink(whole, path)) return distributions;
+      const theirs = await this.tryReadResolution(key);
+      if (theirs !== null) return theirs;
+      // Nobody can use what is there.
+      await rename(whole, path);
+      return distributions;
+    } finally {
+      await this.destroyWorkDir(workDir);
     }
   }
 
   /**
+   * Forgets a resolution that no longer works, unless another worker has kept a new one meanwhile.
    * @param key names a set of requirements
-   * @param distributions what it comes down to
+   * @param stale what it came down to
    */
-  writeResolution(key: string, distributions: readonly Distribution[]): void {
-    writeFileAtomic(join(this.dir, RESOLVED, `${key}.json`), JSON.stringify(distributions));
+  async dropResolution(key: string, stale: readonly Distribution[]): Promise<void> {
+    const path = this.#resolution(key);
+    const workDir = await this.createWorkDir();
+    try {
+      // Taken away before it is looked at: no one else can then be dropping the same.
+      const taken = join(workDir, "resolution");
+      const isThere = await rename(path, taken).then(
+        () => true,
+        () => false,
+      );
+      if (!isThere) return;
+      const found = tryParseResolution(await readFile(taken, "utf8"));
+      if (found !== null && !Bun.deepEquals(found, stale)) await tryLink(taken, path);
+    } finally {
+      await this.destroyWorkDir(workDir);
+    }
+  }
+
+  #resolution(key: string): string {
+    return join(this.dir, RESOLVED, `${key}.json`);
+  }
+}
+
+/** @returns false where something has that name already */
+async function tryLink(existing: string, path: string): Promise<boolean> {
+  try {
+    await link(existing, path);
+    return true;
+  } catch (error) {
+    if (errnoNameOf(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** @returns false where a directory that is not empty has that name already */
+async function tryRename(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to);
+    return true;
+  } catch (error) {
+    const name = errnoNameOf(error);
+    if (name === "ENOTEMPTY" || name === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** What is on a disk may be cut short or edited: only what has the right shape counts. */
+function tryParse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function tryParseResolution(text: string): readonly Distribution[] | null {
+  const found = tryParse(text);
+  if (!Array.isArray(found)) return null;
+  const isWhole = (found as Partial<Distribution>[]).every(
+    (one) => typeof one?.dir === "string" && Array.isArray(one.requires),
+  );
+  return isWhole ? (found as Distribution[]) : null;
+}
+
+async function tryReadRecord(dir: string): Promise<PackageRecord | null> {
+  const text = await readFile(join(dir, RECORD_FILE), "utf8").catch(() => "");
+  const found = tryParse(text) as Partial<PackageRecord> | null;
+  return Array.isArray(found?.modules) && Array.isArray(found.imports)
+    ? (found as PackageRecord)
+    : null;
+}
+
+/**
+ * Removes what a sandbox may have made as hard to remove as it could. rm(1) goes down by descriptors and in
+ * linear time; the runtime's own removal took 80 s for 5,000 nested directories.
+ */
+async function removeTree(path: string): Promise<void> {
+  const child = Bun.spawn(["rm", "--recursive", "--force", "--one-file-system", "--", path], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const words = await child.stderr.text();
+  if ((await child.exited) !== 0) {
+    throw new OlError(
+      "internal",
+      `Cannot remove a directory of the installer: ${words.slice(0, 200)}`,
+      {
+        op: "packages.remove",
+      },
+    );
   }
 }
 

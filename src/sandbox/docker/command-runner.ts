@@ -10,6 +10,7 @@ import { dockerError } from "../../base/docker-client.ts";
 import {
   COMMAND_ENTRIES_MAX,
   COMMAND_OUTPUT_TAIL_BYTES,
+  COMMAND_WATCH_FAILURES_MAX,
   DOCKER_COMMAND_WATCH_INTERVAL_MS,
 } from "../../common/limits.ts";
 import type { SandboxCommand, SandboxCommandResult } from "../command.ts";
@@ -137,11 +138,19 @@ class CommandWatch {
   }
 
   async #watch(dirs: readonly string[], bytesMax: number): Promise<void> {
+    let failures = 0;
     while (!this.#isOver) {
       await Bun.sleep(DOCKER_COMMAND_WATCH_INTERVAL_MS);
-      const bytes = await diskUsage(["--block-size=1"], dirs);
-      const entries = await diskUsage(["--inodes"], dirs);
-      if (bytes > bytesMax || entries > COMMAND_ENTRIES_MAX) this.#end("output_limit");
+      try {
+        const bytes = await diskUsage(["--block-size=1"], dirs);
+        const entries = await diskUsage(["--inodes"], dirs);
+        if (bytes > bytesMax || entries > COMMAND_ENTRIES_MAX) this.#end("output_limit");
+        failures = 0;
+      } catch {
+        // The host has no process or descriptor to spare now; what cannot be watched for long is ended.
+        failures += 1;
+        if (failures >= COMMAND_WATCH_FAILURES_MAX) this.#end("output_limit");
+      }
     }
   }
 }

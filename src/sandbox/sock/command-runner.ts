@@ -16,12 +16,7 @@ import {
 import { basename, join } from "node:path";
 import type { Cgroup } from "../../cgroup/contract.ts";
 import { OlError } from "../../common/errors.ts";
-import {
-  COMMAND_ENTRIES_MAX,
-  COMMAND_OUTPUT_TAIL_BYTES,
-  COMMAND_WATCH_INTERVAL_MS,
-  OUTPUT_MAX_BYTES,
-} from "../../common/limits.ts";
+import { COMMAND_OUTPUT_TAIL_BYTES } from "../../common/limits.ts";
 import {
   SOCK_STREAM,
   MOUNT_ATTR_NODEV,
@@ -31,8 +26,8 @@ import {
 import { connectFd } from "../../sys/connect-fd.ts";
 import { socketPair } from "../../sys/socket.ts";
 import type { SandboxCommand, SandboxCommandResult } from "../command.ts";
+import { watchCommand } from "./command-watch.ts";
 import { detachedMount, type GuestParts } from "./guest-process.ts";
-import { treeUsage } from "./tree-usage.ts";
 import { firstHostUid } from "./uid-pool.ts";
 import type { Zygote } from "./zygote.ts";
 
@@ -46,8 +41,6 @@ export interface CommandParts {
   readonly workDir: string;
 }
 
-type Verdict = "timeout" | "output_limit" | null;
-
 /** What one run holds until it is over. */
 interface Run {
   readonly parts: CommandParts;
@@ -56,7 +49,6 @@ interface Run {
   readonly cgroup: Cgroup;
   readonly stdoutFd: number;
   readonly stderrFd: number;
-  verdict: Verdict;
 }
 
 /** What is to run, in the directory of files; its other reader is `command.py`. */
@@ -68,7 +60,8 @@ const NO_SETUID = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
  * @param spec what to run
  * @param parts zygote, cgroups, ids
  * @returns how it ended, when every process of it is dead
- * @throws {OlError} sandbox_create, pool_exhausted; a SyscallError where the host is out of something
+ * @throws {OlError} sandbox_create, pool_exhausted, internal (not every process could be ended); a
+ *   SyscallError where the host is out of something
  */
 export async function runCommand(
   spec: SandboxCommand,
@@ -84,18 +77,26 @@ export async function runCommand(
     throw error;
   }
   const fds: number[] = [];
+  let result: SandboxCommandResult;
+  let isOver = false;
   try {
     cgroup.setLimits(spec.limits);
     const filesDir = writeFiles(workDir, spec.files);
     for (const name of ["stdout", "stderr"]) fds.push(openSync(join(workDir, name), "ax+", 0o600));
     const [stdoutFd = -1, stderrFd = -1] = fds;
-    const run: Run = { parts, spec, uid, cgroup, stdoutFd, stderrFd, verdict: null };
-    return await execute(run, filesDir);
+    result = await execute({ parts, spec, uid, cgroup, stdoutFd, stderrFd }, filesDir);
   } finally {
-    await guests.loans.giveBack(cgroup, uid, true);
+    isOver = await guests.loans.giveBack(cgroup, uid, true);
     for (const fd of fds) closeSync(fd);
     rmSync(workDir, { recursive: true, force: true });
   }
+  // The caller goes through what the program wrote: not while it could still be writing.
+  if (isOver) return result;
+  throw new OlError(
+    "internal",
+    `Cannot use what ${spec.argv[0]} did in a sandbox: processes of it may still run`,
+    { op: "sock.command", retryable: true },
+  );
 }
 
 function writeFiles(workDir: string, files: SandboxCommand["files"]): string {
@@ -111,14 +112,21 @@ async function execute(run: Run, filesDir: string): Promise<SandboxCommandResult
   const { spec, cgroup } = run;
   const before = cgroup.outOfMemoryKills();
   const report = await start(run, filesDir);
-  const watch = watchBounds(run);
+  const watch = watchCommand({
+    cgroup,
+    limits: spec.limits,
+    writable: spec.mounts.filter(({ readOnly }) => !readOnly).map(({ source }) => source),
+    outputFds: [run.stdoutFd, run.stderrFd],
+    onError: run.parts.guests.onError,
+  });
   const [words, exit] = await Promise.all([report.words, report.exited]);
   watch.stop();
   // Daemons that the program left behind die with pid 1; the release of the cgroup waits for them.
   const stdout = readTail(run.stdoutFd);
   const stderr = readTail(run.stderrFd);
   const [kind, value] = words.split(" ");
-  if (run.verdict !== null) return { outcome: run.verdict, exitCode: -1, stdout, stderr };
+  if (watch.failure !== null) throw watch.failure;
+  if (watch.verdict !== null) return { outcome: watch.verdict, exitCode: -1, stdout, stderr };
   if (kind === "exit" && value === "0") return { outcome: "exited", exitCode: 0, stdout, stderr };
   if (cgroup.outOfMemoryKills() > before) {
     return { outcome: "out_of_memory", exitCode: -1, stdout, stderr };
@@ -191,44 +199,6 @@ async function readWords(fd: number): Promise<string> {
     error: done,
   });
   return await promise;
-}
-
-/** Ends the run when it takes too long, writes too much, or makes too many files. */
-function watchBounds(run: Run): { stop: () => void } {
-  const { spec, cgroup } = run;
-  const { runtimeMs, scratchMaxBytes } = spec.limits;
-  const state = { isOver: false };
-  const end = (verdict: Verdict): void => {
-    if (state.isOver) return;
-    state.isOver = true;
-    run.verdict = verdict;
-    cgroup.killAll();
-  };
-  const deadline = setTimeout(() => {
-    end("timeout");
-  }, runtimeMs);
-  const writable = spec.mounts.filter(({ readOnly }) => !readOnly);
-  const tooMuch = (usage: { bytes: number; entries: number }): boolean =>
-    state.isOver || usage.bytes > scratchMaxBytes || usage.entries > COMMAND_ENTRIES_MAX;
-  const watch = async (): Promise<void> => {
-    while (!state.isOver) {
-      await Bun.sleep(COMMAND_WATCH_INTERVAL_MS);
-      // Over meanwhile: the descriptors below may be closed, or belong to somebody else.
-      if (state.isOver) return;
-      const printed = fstatSync(run.stdoutFd).size + fstatSync(run.stderrFd).size;
-      if (printed > OUTPUT_MAX_BYTES) end("output_limit");
-      for (const { source } of writable) {
-        if (tooMuch(await treeUsage(source, tooMuch))) end("output_limit");
-      }
-    }
-  };
-  watch().catch(run.parts.guests.onError);
-  return {
-    stop: () => {
-      state.isOver = true;
-      clearTimeout(deadline);
-    },
-  };
 }
 
 function readTail(fd: number): string {

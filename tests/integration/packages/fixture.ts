@@ -106,9 +106,14 @@ export class Workbench {
     more: Readonly<Record<string, string>> = {},
   ): NodeJS.ProcessEnv {
     const dir = mkdtempSync(join(this.root, "links-"));
+    this.build(wheels, dir);
+    return { PIP_CONFIG_FILE: "/dev/null", PIP_NO_INDEX: "1", PIP_FIND_LINKS: dir, ...more };
+  }
+
+  /** Adds wheels to a directory, over those of the same name. */
+  build(wheels: readonly Wheel[], dir: string): void {
     const built = Bun.spawnSync([PYTHON, "-I", "-c", BUILD_WHEELS, dir, JSON.stringify(wheels)]);
     if (!built.success) throw new Error(built.stderr.toString());
-    return { PIP_CONFIG_FILE: "/dev/null", PIP_NO_INDEX: "1", PIP_FIND_LINKS: dir, ...more };
   }
 
   close(): void {

@@ -150,7 +150,7 @@ describe.skipIf(!canInstall)("PipInstaller", () => {
     bench.runner.after = (work, mode) => {
       if (mode !== "wheels") return;
       chmodSync(join(work, "out/0/liba/__init__.py"), 0o4777);
-      execFileSync("chown", ["-R", "12345:12345", join(work, "out")]);
+      execFileSync("chown", ["-R", "12345:12345", work]);
       execFileSync("chmod", ["-R", "a+w", join(work, "out/0/liba")]);
     };
     const found = await installer.ensure(code("lib-a"), "v1");

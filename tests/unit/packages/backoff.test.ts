@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
 import { Backoff } from "../../../src/packages/backoff.ts";
-import { Semaphore } from "../../../src/packages/semaphore.ts";
 
 const clock = { us: 0, nowUs: () => clock.us, wallMs: () => 0 };
 const open = () => new Backoff<string>(clock, { firstMs: 100, maxMs: 350, entriesMax: 2 });
@@ -20,25 +19,4 @@ test("Backoff remembers a bounded number, the latest", () => {
   for (const key of ["a", "b", "c"]) backoff.failed(key, key);
   expect(backoff.blocked("a")).toBeNull();
   expect(backoff.blocked("c")?.reason).toBe("c");
-});
-
-test("Semaphore runs no more than allowed, in order, and goes on after a failure", async () => {
-  const semaphore = new Semaphore(2);
-  const order: number[] = [];
-  let running = 0;
-  let most = 0;
-  const task = (index: number) =>
-    semaphore.run(async () => {
-      running += 1;
-      most = Math.max(most, running);
-      order.push(index);
-      await Promise.resolve();
-      running -= 1;
-      if (index === 1) throw new Error("one");
-    });
-  const all = await Promise.allSettled([0, 1, 2, 3, 4].map(task));
-  expect(all.map(({ status }) => status === "fulfilled")).toEqual([true, false, true, true, true]);
-  expect(order).toEqual([0, 1, 2, 3, 4]);
-  expect(most).toBe(2);
-  expect(semaphore.entered).toBe(5);
 });

@@ -1,4 +1,8 @@
 import { expect, test } from "bun:test";
+import {
+  DISTRIBUTION_IMPORTS_MAX_COUNT,
+  MODULE_NAME_MAX_CHARS,
+} from "../../../src/common/package-limits.ts";
 import { moduleNames, recordPaths } from "../../../src/packages/modules.ts";
 
 const regular = () => false;
@@ -44,4 +48,13 @@ test.each([
 test("moduleNames() looks into packages that declare a namespace in their __init__", () => {
   const paths = ["ns/__init__.py", "ns/part/__init__.py"];
   expect(moduleNames("ns-part", paths, (name) => name === "ns").modules).toEqual(["ns.part"]);
+});
+
+test("moduleNames() bounds what is imported ahead of need, not what is importable", () => {
+  const long = "x".repeat(MODULE_NAME_MAX_CHARS + 1);
+  const paths = Array.from({ length: 200 }, (_, index) => `m${index}.py`);
+  const found = moduleNames("many", [`${long}.py`, ...paths], () => false);
+  expect(found.modules).toHaveLength(201);
+  expect(found.imports).toHaveLength(DISTRIBUTION_IMPORTS_MAX_COUNT);
+  expect(found.imports).not.toContain(long);
 });

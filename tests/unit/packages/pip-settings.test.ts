@@ -112,3 +112,40 @@ test("collectPipSettings() reads no file where PIP_CONFIG_FILE is /dev/null", ()
     "[global]\n",
   );
 });
+
+test("collectPipSettings() lets nothing but the mirror count, where there is one", () => {
+  const links = join(home, "links");
+  mkdirSync(links);
+  file(
+    ".config/pip/pip.conf",
+    "[global]\nindex-url = https://a.test\nextra-index-url = https://b.test\nretries = 3\n[install]\nno-index = 1\n",
+  );
+  const given = env({ PIP_FIND_LINKS: links, PIP_EXTRA_INDEX_URL: "https://c.test" });
+  const settings = collectPipSettings(given, "https://mirror.test/simple");
+  const carried = options(settings);
+  expect([...carried.keys()].filter((key) => /index|links/.test(key))).toEqual([
+    "global.index-url",
+  ]);
+  expect(carried.get("global.index-url")).toBe("https://mirror.test/simple");
+  expect(carried.get("global.retries")).toBe("3");
+  expect(settings.mounts).toEqual([]);
+  expect(options(collectPipSettings(given)).get("global.extra-index-url")).toBe("https://c.test");
+});
+
+test("collectPipSettings() is another one when the content of a constraint file changes", () => {
+  const constraint = file("constraints.txt", "lib<2\n");
+  const given = env({ PIP_CONSTRAINT: constraint });
+  const before = collectPipSettings(given);
+  expect(collectPipSettings(given).identity).toBe(before.identity);
+  file("constraints.txt", "lib<3\n");
+  const after = collectPipSettings(given);
+  expect(after.files["pip.conf"]).toBe(before.files["pip.conf"]);
+  expect(after.identity).not.toBe(before.identity);
+});
+
+test("collectPipSettings() is another one with another find-links directory in the same place", () => {
+  const [one, two] = ["one", "two"].map((name) => join(home, name));
+  for (const dir of [one, two]) mkdirSync(dir!);
+  const of = (dir: string) => collectPipSettings(env({ PIP_FIND_LINKS: dir })).identity;
+  expect(of(one!)).not.toBe(of(two!));
+});

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { OlError } from "../../../src/common/errors.ts";
-import { INSTALL_MESSAGE_MAX_CHARS } from "../../../src/common/limits.ts";
+import { INSTALL_MESSAGE_MAX_CHARS } from "../../../src/common/package-limits.ts";
 import type { CommandResult, CommandSpec } from "../../../src/packages/contract.ts";
 import { Pip, pipWords } from "../../../src/packages/pip.ts";
 
@@ -60,8 +60,8 @@ test("Pip gives the sandbox its limits, its files, and nothing of the worker's e
   expect(JSON.parse(spec.files["job.json"]!)).toEqual({
     mode: "resolve",
     names: [],
-    index: ["--index-url", "https://mirror.test/simple"],
   });
+  expect(spec.files["pip.conf"]).toContain("index-url = https://mirror.test/simple\n");
   expect(spec.files["requirements.txt"]).toBe("a>=1\n");
 });
 

@@ -1,7 +1,12 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import * as fc from "fast-check";
 import { OlError } from "../../../src/common/errors.ts";
-import { REQUIREMENTS_MAX_COUNT } from "../../../src/common/limits.ts";
+import {
+  MODULE_NAME_MAX_CHARS,
+  REQUIREMENT_LINE_MAX_CHARS,
+  REQUIREMENTS_MAX_BYTES,
+  REQUIREMENTS_MAX_COUNT,
+} from "../../../src/common/package-limits.ts";
 import { normalizeName, parseRequirements } from "../../../src/packages/requirements.ts";
 
 const lines = (text: string) => parseRequirements(text, "packages.txt").map((r) => r.line);
@@ -105,6 +110,77 @@ describe("parseRequirements() refuses", () => {
     expect(failure("a\n".repeat(REQUIREMENTS_MAX_COUNT + 1))).toContain(
       `${REQUIREMENTS_MAX_COUNT}`,
     );
+  });
+});
+
+describe("parseRequirements() bounds", () => {
+  test("the module before the colon", () => {
+    const longest = "m".repeat(MODULE_NAME_MAX_CHARS);
+    expect(parseRequirements(`${longest}:six`, "packages.txt")[0]?.module).toBe(longest);
+    const message = failure(`ok\nm${longest}:six`);
+    expect(message).toContain(`line 2 of packages.txt`);
+    expect(message).toContain(`at most ${MODULE_NAME_MAX_CHARS}`);
+  });
+
+  test.each([
+    ["a module", `${"a".repeat(150_000)}:six`],
+    ["a name", "a".repeat(REQUIREMENT_LINE_MAX_CHARS + 1)],
+    ["extras", `six[${"a,".repeat(REQUIREMENT_LINE_MAX_CHARS)}b]`],
+    ["versions", `six${"<1,".repeat(REQUIREMENT_LINE_MAX_CHARS)}`],
+    ["a marker", `six ; ${"not ".repeat(REQUIREMENT_LINE_MAX_CHARS)}`],
+  ])("the line, whatever makes it long: %s", (_, line) => {
+    const message = failure(`ok\n${line}`);
+    expect(message).toContain("line 2 of packages.txt");
+    expect(message).toContain(`at most ${REQUIREMENT_LINE_MAX_CHARS}`);
+    expect(message.length).toBeLessThan(300);
+  });
+
+  test("no comment and no white space around a line", () => {
+    const long = REQUIREMENT_LINE_MAX_CHARS * 2;
+    expect(lines(`${" ".repeat(long)}six${"\t".repeat(long)}# ${"why ".repeat(long)}`)).toEqual([
+      "six",
+    ]);
+    expect(lines("a #b # c")).toEqual(["a"]);
+  });
+
+  // Quadratic patterns are no danger on short texts: what counts is what the patterns get to see.
+  const filled = (part: string) => part.repeat(Math.floor(REQUIREMENTS_MAX_BYTES / part.length));
+  test.each([
+    " ",
+    "\t#",
+    "#",
+    "\r",
+    "\n",
+    "\r\n",
+    "a",
+    "a ",
+    "[",
+    "a[",
+    ",",
+    ";",
+    "a; ",
+    "-",
+    ".",
+    "a:",
+  ])("what a regular expression sees of a file full of %j", (part) => {
+    const seen: number[] = [];
+    const exec: unknown = Reflect.get(RegExp.prototype, "exec");
+    const spy = spyOn(RegExp.prototype, "exec").mockImplementation(function (
+      this: RegExp,
+      text: string,
+    ) {
+      seen.push(text.length);
+      return Reflect.apply(exec as () => RegExpExecArray | null, this, [text]);
+    });
+    try {
+      parseRequirements(filled(part), "packages.txt");
+    } catch (error) {
+      expect(error).toBeInstanceOf(OlError);
+    } finally {
+      spy.mockRestore();
+    }
+    expect(Math.max(0, ...seen)).toBeLessThanOrEqual(REQUIREMENT_LINE_MAX_CHARS);
+    expect(seen.length).toBeLessThanOrEqual(16 * REQUIREMENT_LINE_MAX_CHARS);
   });
 });
 
