@@ -120,7 +120,10 @@ export const STORE_PARTS_MAX = 10_000;
 /** Uploads begun and neither completed nor aborted at one time. */
 export const STORE_UPLOADS_MAX = 1_000;
 
-/** Age at which an unfinished multipart upload is dropped when the store starts, in milliseconds. */
+/** Finished uploads that the store remembers, so that a repeated request gets the same answer. */
+export const STORE_FINISHED_UPLOADS_MAX = 1_000;
+
+/** Age at which an unfinished multipart upload is dropped, in milliseconds. */
 export const STORE_UPLOAD_AGE_MAX_MS = 24 * 3600_000;
 
 /** Longest line of an `aws-chunked` body (chunk header or trailer) in bytes. */
