@@ -90,6 +90,15 @@ export const S3_STALL_TIMEOUT_MS = 10_000;
 /** Largest error document of an S3 store that is read, in bytes. */
 export const S3_ERROR_BODY_MAX_BYTES = 64 * KIB;
 
+/** Largest document of an S3 store that is read (a page of 1,000 keys), in bytes. */
+export const S3_DOCUMENT_MAX_BYTES = 8 * MIB;
+
+/** Slowest uplink that an upload gets along with, in bytes per second. */
+export const S3_SEND_MIN_BYTES_PER_SEC = 64 * KIB;
+
+/** Names without a version whose last answer a remote registry remembers for `registry_cache_ms`. */
+export const S3_UNKNOWN_NAMES_MAX = 1_000;
+
 /** Bundles from this size on are sent in parts, with progress, in bytes. */
 export const S3_MULTIPART_FROM_BYTES = 16 * MIB;
 

@@ -117,7 +117,10 @@ async function joinParts(
       return value === undefined ? [] : [[name, value] as const];
     },
   );
-  const checksums = new UploadChecksums(new Map(claims), request.headers.get("x-amz-checksum-type"));
+  const checksums = new UploadChecksums(
+    new Map(claims),
+    request.headers.get("x-amz-checksum-type"),
+  );
   const size = request.headers.get("x-amz-mp-object-size");
   return withStaged(store, async (staged) => {
     const etag = await uploads.assemble(upload, wanted, staged, checksums);

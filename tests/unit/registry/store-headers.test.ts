@@ -65,7 +65,10 @@ describe("x-amz- headers", () => {
     ["appending", { headers: { "x-amz-write-offset-bytes": "4" } }],
     ["a redirect", { headers: { "x-amz-website-redirect-location": "/x" } }],
     ["a range of a copy", copy({ "x-amz-copy-source-range": "bytes=0-1" })],
-    ["a lock in a bucket", { path: "/new-bucket", headers: { "x-amz-bucket-object-lock-enabled": "true" } }],
+    [
+      "a lock in a bucket",
+      { path: "/new-bucket", headers: { "x-amz-bucket-object-lock-enabled": "true" } },
+    ],
     ["a copy in a GET", { method: "GET", headers: { "x-amz-copy-source": "/registry/from" } }],
     ["metadata in a DELETE", { method: "DELETE", headers: { "x-amz-meta-a": "b" } }],
     ["a size in a DELETE", { method: "DELETE", headers: { "x-amz-if-match-size": "4" } }],
@@ -82,7 +85,10 @@ describe("x-amz- headers", () => {
   const harmless: [string, Draft][] = [
     ["private access", { headers: { "x-amz-acl": "private" } }],
     ["the usual class", { headers: { "x-amz-storage-class": "STANDARD" } }],
-    ["the client's name", { headers: { "x-amz-user-agent": "aws-sdk-js", "amz-sdk-request": "1" } }],
+    [
+      "the client's name",
+      { headers: { "x-amz-user-agent": "aws-sdk-js", "amz-sdk-request": "1" } },
+    ],
     ["how it sums", { headers: { "x-amz-sdk-checksum-algorithm": "CRC32" } }],
     ["that it wants sums", { method: "HEAD", headers: { "x-amz-checksum-mode": "ENABLED" } }],
     ["copied tags, of which there are none", copy({ "x-amz-tagging-directive": "COPY" })],

@@ -14,7 +14,16 @@ import {
   signTrailer,
 } from "../../../src/registry/store/sigv4.ts";
 import { TempDir } from "./archives.ts";
-import { codeOf, type Draft, KEYS, once, openStore, presigned, SCOPE, signed } from "./store-client.ts";
+import {
+  codeOf,
+  type Draft,
+  KEYS,
+  once,
+  openStore,
+  presigned,
+  SCOPE,
+  signed,
+} from "./store-client.ts";
 
 const KEY = signingKey(KEYS.secretKey, SCOPE);
 
@@ -205,10 +214,7 @@ describe("authentication", () => {
 });
 
 describe("presigned URLs", () => {
-  function head(
-    extra: Record<string, string> = {},
-    tamper = (text: string) => text,
-  ): WireRequest {
+  function head(extra: Record<string, string> = {}, tamper = (text: string) => text): WireRequest {
     const wire = presigned("HEAD", "/registry", extra);
     return { ...wire, target: tamper(wire.target) };
   }

@@ -30,9 +30,7 @@ afterEach(() => temp[Symbol.dispose]());
 
 /** @returns the id of an upload with all parts */
 async function begun(headers: Record<string, string> = {}): Promise<string> {
-  const reply = await store.handle(
-    signed({ method: "POST", query: [["uploads", ""]], headers }),
-  );
+  const reply = await store.handle(signed({ method: "POST", query: [["uploads", ""]], headers }));
   const id = /<UploadId>(\w+)</.exec(reply.body ?? "")?.[1] ?? "";
   for (const [index, body] of PARTS.entries()) {
     const query: [string, string][] = [
@@ -96,7 +94,9 @@ describe("CompleteMultipartUpload", () => {
     const id = await begun();
     const [one, two] = await Promise.all([complete(id), complete(id)]);
     const three = await complete(id);
-    const etags = [one, two, three].map((reply) => /<ETag>(.*)<\/ETag>/.exec(reply.body ?? "")?.[1]);
+    const etags = [one, two, three].map(
+      (reply) => /<ETag>(.*)<\/ETag>/.exec(reply.body ?? "")?.[1],
+    );
     expect(etags).toEqual([etags[0], etags[0], etags[0]]);
     expect(etags[0]).toEndWith("-2&quot;");
     const other = signed({ method: "POST", path: "/registry/other", query: [["uploadId", id]] });
