@@ -141,6 +141,12 @@ export const STORE_CHUNK_LINE_MAX_BYTES = 4 * KIB;
 /** Seconds of silence after which the store closes a connection. */
 export const STORE_IDLE_TIMEOUT_SEC = 60;
 
+/** Rest of a refused body that the store reads and drops, so that the client gets to read why, in bytes. */
+export const STORE_DROP_MAX_BYTES = 128 * MIB;
+
+/** Silence after which it takes a client to have stopped sending a refused body, in milliseconds. */
+export const STORE_DROP_SILENCE_MS = 500;
+
 /** How long a stopping store waits for requests in flight, in milliseconds; less than `kill` waits for it. */
 export const STORE_DRAIN_MS = 4_000;
 

@@ -5,6 +5,7 @@ Arguments: endpoint, access key, secret key.
 
 import base64
 import hashlib
+import http.client
 import io
 import os
 import sys
@@ -156,6 +157,14 @@ def signatures(s3):
     assert fetch(put, data=b"data", method="PUT")[0] == 200
     assert s3.get_object(Bucket="b-one", Key="via-url")["Body"].read() == b"data"
     assert fetch(ENDPOINT + "/b-one/via-url")[0] == 403
+    # These send all of a body before they read why it was refused.
+    large = b"x" * (20 << 20)
+    assert fetch(ENDPOINT + "/b-one/via-url", data=large, method="PUT")[0] == 403
+    connection = http.client.HTTPConnection(ENDPOINT.removeprefix("http://"))
+    for length in (len(large), 4):
+        connection.request("PUT", "/b-one/via-url", body=large[:length])
+        answer = connection.getresponse()
+        assert answer.status == 403 and b"AccessDenied" in answer.read()
 
 
 for style in ({}, {"signature_version": "s3v4"}, {"request_checksum_calculation": "when_required"}):
