@@ -5,7 +5,9 @@ import { randomFillSync } from "node:crypto";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import type { Clock } from "../../../src/common/clock.ts";
 import { INSTALL_TIMEOUT_MS, npmClients, pythonClients } from "./clients/install.ts";
+import { FaultyProxy } from "./faulty-proxy.ts";
 import { failureOf, KEYS, RegistryFixture } from "./fixture.ts";
 
 const fixture = new RegistryFixture();
@@ -43,6 +45,81 @@ test("boto3: objects, listings, multipart, checksums, signatures", async () => {
   ]);
   expect({ out: out.trim(), err }).toEqual({ out: "all done", err: "" });
 }, 180_000);
+
+describe("signatures of boto3", () => {
+  /** Runs a step with a client `s3` and the bucket's name `b`; the result is what it prints. */
+  async function boto(url: string, step: string): Promise<string> {
+    const script = [
+      "import boto3, sys",
+      "from botocore.client import Config",
+      "from botocore.exceptions import ClientError",
+      `s3 = boto3.client("s3", endpoint_url=sys.argv[1], region_name="us-east-1",`,
+      `  aws_access_key_id="${KEYS.accessKey}", aws_secret_access_key="${KEYS.secretKey}",`,
+      `  config=Config(signature_version="s3v4", retries={"max_attempts": 1}))`,
+      `b = "registry"`,
+      step,
+    ].join("\n");
+    const child = Bun.spawn([join(bin, "python"), "-c", script, url], {
+      stdout: "pipe",
+      stderr: "inherit",
+      env: { PATH: process.env["PATH"], AWS_EC2_METADATA_DISABLED: "true" },
+    });
+    const out = await child.stdout.text();
+    expect(await child.exited).toBe(0);
+    return out.trim();
+  }
+
+  test("expire: a URL after its life, a header when clocks differ", async () => {
+    await using own = new RegistryFixture();
+    let aheadMs = 0;
+    const clock: Clock = { nowUs: () => 0, wallMs: () => Date.now() + aheadMs };
+    const { url } = await own.startStore(0, clock);
+    const signed = await boto(
+      url,
+      's3.put_object(Bucket=b, Key="k", Body=b"data")\n' +
+        'print(s3.generate_presigned_url("get_object", {"Bucket": b, "Key": "k"}, ExpiresIn=60))',
+    );
+    expect(await (await fetch(signed)).text()).toBe("data");
+    aheadMs = 61_000;
+    const expired = await fetch(signed);
+    expect([expired.status, await expired.text()]).toEqual([
+      403,
+      expect.stringContaining("Request has expired"),
+    ]);
+    aheadMs = 16 * 60_000;
+    const code = await boto(
+      url,
+      'try: s3.get_object(Bucket=b, Key="k")\n' +
+        'except ClientError as error: print(error.response["Error"]["Code"])',
+    );
+    expect(code).toBe("RequestTimeTooSkewed");
+  }, 60_000);
+
+  test("do not hold for another body, key or method", async () => {
+    await using proxy = await FaultyProxy.start(endpoint);
+    await boto(proxy.url, 's3.put_object(Bucket=b, Key="replayed", Body=b"good")');
+    const put = proxy.seen.find(({ method }) => method === "PUT");
+    const replay = async (target: string, init: RequestInit): Promise<string> => {
+      const { connection: _connection, expect: _expect, ...headers } = put?.headers ?? {};
+      // The body as boto3 framed it, so that only what is changed differs.
+      const answer = await fetch(endpoint + target, { ...init, headers });
+      return /<Code>(\w+)/.exec(await answer.text())?.[1] ?? String(answer.status);
+    };
+    const body = Buffer.concat(put?.chunks ?? []);
+    const evil = Buffer.from(body.toString("latin1").replace("good", "evil"), "latin1");
+    expect(evil.equals(body)).toBe(false);
+    const target = put?.target ?? "";
+    expect(await replay(target, { method: "PUT", body: evil })).toMatch(
+      /^(XAmzContentSHA256Mismatch|BadDigest|SignatureDoesNotMatch)$/,
+    );
+    expect(await replay("/registry/else", { method: "PUT", body })).toBe("SignatureDoesNotMatch");
+    expect(await replay(target, { method: "POST", body })).toBe("SignatureDoesNotMatch");
+    // The request itself is a good one.
+    expect(await replay(target, { method: "PUT", body })).toBe("200");
+    const got = await boto(endpoint, 'print(s3.get_object(Bucket=b, Key="replayed")["Body"].read())');
+    expect(got).toBe("b'good'");
+  }, 60_000);
+});
 
 describe("AWS CLI", () => {
   interface Ran {

@@ -12,6 +12,8 @@ export interface SeenRequest {
   readonly method: string;
   readonly target: string;
   readonly headers: Readonly<Record<string, string>>;
+  /** Its body, as it was framed. */
+  readonly chunks: readonly Uint8Array[];
 }
 
 /** Byte that is damaged: past the head of a gzip stream. */
@@ -53,9 +55,9 @@ export class FaultyProxy {
   async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = "GET", url = "/" } = message;
     const headers = message.headers as Record<string, string>;
-    this.seen.push({ method, target: url, headers });
-    const fault = this.plan.length > 1 ? this.plan.shift() : this.plan[0];
     const chunks: Uint8Array[] = [];
+    this.seen.push({ method, target: url, headers, chunks });
+    const fault = this.plan.length > 1 ? this.plan.shift() : this.plan[0];
     for await (const chunk of message as AsyncIterable<Uint8Array>) chunks.push(chunk);
     if (/^\d+$/.test(fault ?? "")) {
       response.writeHead(Number(fault)).end();
