@@ -19,6 +19,7 @@ import { checkBundle } from "../registry/validate.ts";
 import { usageError } from "./args.ts";
 import { CLUSTER_ARG, JSON_ARG, openClusterOf } from "./options.ts";
 import { openNotes, print, printError, printJson } from "./output.ts";
+import { ACCESS_KEY_ARG, givenKeys, SECRET_KEY_ARG, SECRET_KEY_HELP } from "./secrets.ts";
 
 const BUNDLE_SUFFIX = /\.(?:tar\.gz|tgz)$/;
 
@@ -156,11 +157,10 @@ export default defineCommand({
       description: "Upload this directory now and at each change, until ctrl-C",
     },
     "access-key": {
-      type: "string",
-      valueHint: "KEY",
-      description: "Key of a remote registry; default: that of the template",
+      ...ACCESS_KEY_ARG,
+      description: "Key of a remote registry; default: $OL_ACCESS_KEY, that of the template",
     },
-    "secret-key": { type: "string", valueHint: "SECRET", description: "Its secret, likewise" },
+    "secret-key": { ...SECRET_KEY_ARG, description: SECRET_KEY_HELP },
     json: JSON_ARG,
   },
   async run({ args }): Promise<void> {
@@ -177,10 +177,7 @@ export default defineCommand({
     requireLambdaName(name);
     const paths = await openClusterOf(args.cluster);
     const template = validateConfigFile(readConfigJson(paths.template), paths.template);
-    const config = registryConfigOf(template, paths.template, {
-      accessKey: args["access-key"],
-      secretKey: args["secret-key"],
-    });
+    const config = registryConfigOf(template, paths.template, givenKeys(args));
     if (config.kind === "local" && source.startsWith(join(config.dir, "/"))) {
       throw usageError(`Cannot upload ${source}: it lies in the registry already`);
     }

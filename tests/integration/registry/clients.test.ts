@@ -116,7 +116,10 @@ describe("signatures of boto3", () => {
     expect(await replay(target, { method: "POST", body })).toBe("SignatureDoesNotMatch");
     // The request itself is a good one.
     expect(await replay(target, { method: "PUT", body })).toBe("200");
-    const got = await boto(endpoint, 'print(s3.get_object(Bucket=b, Key="replayed")["Body"].read())');
+    const got = await boto(
+      endpoint,
+      'print(s3.get_object(Bucket=b, Key="replayed")["Body"].read())',
+    );
     expect(got).toBe("b'good'");
   }, 60_000);
 });

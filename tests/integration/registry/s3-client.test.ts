@@ -66,7 +66,9 @@ describe("requests", () => {
     await registry.pull("env", version, fixture.newDir());
     expect((await registry.list()).map(({ name }) => name)).toEqual(["env", "env-large"]);
     for (const name of ["env", "env-large"]) expect(await registry.remove(name)).toBe(true);
-    const sent = JSON.stringify(proxy.seen.map(({ target, headers }) => [target, headers])).toLowerCase();
+    const sent = JSON.stringify(
+      proxy.seen.map(({ target, headers }) => [target, headers]),
+    ).toLowerCase();
     expect(proxy.seen.length).toBeGreaterThan(8);
     expect(sent).not.toContain("foreign");
     expect(sent).not.toContain("x-amz-security-token");
