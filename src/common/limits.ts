@@ -159,6 +159,9 @@ export const SYNTAX_CHECK_TIMEOUT_MS = 30_000;
 /** Quiet time after a change before `upload --watch` sends it, in milliseconds (editors write in bursts). */
 export const WATCH_SETTLE_MS = 150;
 
+/** How often `upload --watch` tries again while the registry fails, in milliseconds. */
+export const UPLOAD_RETRY_INTERVAL_MS = 2_000;
+
 /** Largest base in bytes of file contents; the largest images with CUDA and the like stay below it. */
 export const BASE_BYTES_MAX = 64 * 1024 * MIB;
 
