@@ -492,6 +492,9 @@ export const LOG_FILE_MAX_BYTES = 8 * MIB;
 /** Older parts of such a log that are kept, `.1` to `.N`. */
 export const LOG_FILES_KEPT = 2;
 
+/** How often a log that is moved away is looked at for lines that others have added meanwhile. */
+export const LOG_COPY_ROUNDS_MAX = 100;
+
 /** How often the size of such a log is looked at when this process writes nothing, in milliseconds. */
 export const LOG_SIZE_WATCH_INTERVAL_MS = 1_000;
 
