@@ -49,7 +49,8 @@ export function openLogFile(path: string, options: LogFileOptions = {}): LogWrit
   const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
   const fd = openSync(path, flags, 0o600);
   const check = (): void => {
-    if (fstatSync(fd).size >= maxBytes) cutLog(fd, path, { maxBytes, afterCopy: options.afterCopy });
+    if (fstatSync(fd).size >= maxBytes)
+      cutLog(fd, path, { maxBytes, afterCopy: options.afterCopy });
   };
   const writer = createLogWriter({ fd, afterWrite: check });
   // What others write to the same file is bounded as well.

@@ -242,7 +242,9 @@ async function readFailure(response: Response): Promise<Failure> {
  */
 export function refusal(status: number, code: string | null): OlError {
   if (status === 401 || status === 403) return denied(code);
-  const retryable = status >= 500 || status === 429 || status === 408;
+  // A full store and one that cannot do a thing are the same a moment later.
+  const lasting = status === 501 || status === 507;
+  const retryable = (status >= 500 && !lasting) || status === 429 || status === 408;
   return new OlError(
     "registry_unavailable",
     `Cannot use the registry: its S3 store answered ${status}${code === null ? "" : ` ${code}`}`,

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { OlError } from "../../../src/common/errors.ts";
 import { openRegistry } from "../../../src/registry/open.ts";
 import { S3Registry } from "../../../src/registry/s3-registry.ts";
+import { waitFor } from "../../helpers/wait-for.ts";
 import { INSTALL_TIMEOUT_MS, pythonClients } from "./clients/install.ts";
 import { type Fault, FaultyProxy } from "./faulty-proxy.ts";
 import { failureOf, KEYS, RegistryFixture } from "./fixture.ts";
@@ -26,7 +27,11 @@ beforeAll(async () => {
     stderr: "ignore",
   });
   const url = `http://127.0.0.1:${port}`;
-  while ((await fetch(`${url}/moto-api/`).catch(() => null)) === null) await Bun.sleep(50);
+  await waitFor(
+    async () => (await fetch(`${url}/moto-api/`).catch(() => null)) !== null,
+    "moto answers",
+    60_000,
+  );
   const made = await fetch(`${url}/registry`, { method: "PUT" });
   expect(made.status).toBe(200);
   servers["moto"] = url;
