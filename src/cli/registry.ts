@@ -5,9 +5,8 @@ import { join } from "node:path";
 import { defineCommand } from "citty";
 import { writeFileAtomic } from "../cluster/atomic-file.ts";
 import type { ClusterPaths } from "../cluster/paths.ts";
-import { claimWorkerDir, type WorkerClaim } from "../cluster/claim.ts";
+import { claimCommands } from "../cluster/claim.ts";
 import { writePidFile } from "../cluster/pid-file.ts";
-import type { ProcessIdentity } from "../cluster/process-identity.ts";
 import { type BackgroundProcess, spawnBackground } from "../cluster/spawn.ts";
 import { errnoNameOf, OlError } from "../common/errors.ts";
 import { DESTROY_TIMEOUT_MS, PING_TIMEOUT_MS, STORE_READY_TIMEOUT_MS } from "../common/limits.ts";
@@ -27,6 +26,7 @@ import { CLUSTER_ARG, JSON_ARG, openClusterOf, wholeNumberOf } from "./options.t
 import { print, printJson } from "./output.ts";
 import {
   ACCESS_KEY_ARG,
+  type GivenKeys,
   givenKeys,
   SECRET_KEY_ARG,
   SECRET_KEY_HELP,
@@ -74,20 +74,6 @@ function refuseRunning(paths: ClusterPaths): void {
     `Cannot start the registry of ${paths.root}: it runs already as process ${found.pid}`,
     { op: "cli.registry" },
   );
-}
-
-/** Of two that start at once, the one that comes second must not write over the files of the first. */
-function claimStart(paths: ClusterPaths): WorkerClaim {
-  try {
-    return claimWorkerDir(join(storeDir(paths), "start"));
-  } catch (error) {
-    throw new OlError(
-      "worker_start",
-      `Cannot start the registry of ${paths.root}: another start of it is under way, or ` +
-        `${storeDir(paths)} cannot be written`,
-      { op: "cli.registry", cause: error },
-    );
-  }
 }
 
 /** Address under which this machine's programs reach the store. */
@@ -158,12 +144,37 @@ function writeSecret(path: string, value: unknown): void {
   }
 }
 
-/** @returns the process, once the store is ready and the registry of workers to come */
-async function start(paths: ClusterPaths, settings: StoreSettings): Promise<ProcessIdentity> {
-  const claim = claimStart(paths);
+/** A store that is ready. */
+interface Started {
+  readonly settings: StoreSettings;
+  readonly pid: number;
+}
+
+/** What the user gave. */
+interface Given extends GivenKeys {
+  readonly bind: string | undefined;
+  readonly port: number | undefined;
+}
+
+/**
+ * Of two that start at once the second one waits, and then finds that the store runs, before it has
+ * written anything.
+ */
+async function start(paths: ClusterPaths, given: Given): Promise<Started> {
+  const claim = await claimCommands(paths.workers);
   try {
     refuseRunning(paths);
     const path = settingsPath(paths);
+    const former = formerSettings(path);
+    const settings: StoreSettings = {
+      bind: given.bind ?? former.bind ?? DEFAULT_BIND,
+      port: given.port ?? former.port ?? DEFAULT_PORT,
+      dir: storeDir(paths),
+      bucket: DEFAULT_BUCKET,
+      accessKey: keyOf("access-key", given.accessKey, former.accessKey, ACCESS_KEY_BYTES),
+      secretKey: keyOf("secret-key", given.secretKey, former.secretKey, SECRET_KEY_BYTES),
+    };
+    requireFreePort(settings.bind, settings.port);
     writeSecret(path, settings);
     const logStartBytes = statSync(paths.store.log, { throwIfNoEntry: false })?.size ?? 0;
     const started = spawnBackground({
@@ -175,7 +186,7 @@ async function start(paths: ClusterPaths, settings: StoreSettings): Promise<Proc
     writePidFile(paths.store.pid, started.identity);
     await waitUntilReady(started, settings, paths, logStartBytes);
     fillTemplate(paths, settings);
-    return started.identity;
+    return { settings, pid: started.identity.pid };
   } finally {
     claim.release();
   }
@@ -213,20 +224,8 @@ export default defineCommand({
       args.port === undefined ? undefined : wholeNumberOf("port", args.port, 1, PORT_MAX);
     const keys = givenKeys(args);
     const paths = await openClusterOf(args.cluster);
-    refuseRunning(paths);
-    const former = formerSettings(settingsPath(paths));
-    const settings: StoreSettings = {
-      bind: args.bind ?? former.bind ?? DEFAULT_BIND,
-      port: port ?? former.port ?? DEFAULT_PORT,
-      dir: storeDir(paths),
-      bucket: DEFAULT_BUCKET,
-      accessKey: keyOf("access-key", keys.accessKey, former.accessKey, ACCESS_KEY_BYTES),
-      secretKey: keyOf("secret-key", keys.secretKey, former.secretKey, SECRET_KEY_BYTES),
-    };
-    requireFreePort(settings.bind, settings.port);
-    const started = await start(paths, settings);
+    const { settings, pid } = await start(paths, { ...keys, bind: args.bind, port });
     const url = localUrl(settings);
-    const { pid } = started;
     if (args.json) printJson({ url, bucket: settings.bucket, pid, log: paths.store.log });
     else {
       print(`Started the registry at ${url} (process ${pid}, log ${paths.store.log})\n`);

@@ -97,6 +97,14 @@ async function sendParts(
   return etags;
 }
 
+async function isDone(response: Response, guard: StallGuard): Promise<boolean> {
+  if (response.status !== 200) return false;
+  const { name, root } = await readDocument(response, guard);
+  // A store that takes long sends 200 first, and only then what went wrong.
+  if (name === "Error") throw refusal(500, xmlChildText(root, "Code") ?? null);
+  return true;
+}
+
 async function finish(
   requests: S3Requests,
   { key, headers }: MultipartUpload,
@@ -107,13 +115,6 @@ async function finish(
     Part: etags.map((etag, index) => ({ PartNumber: index + 1, ETag: `"${etag}"` })),
   });
   const body = new Uint8Array(new TextEncoder().encode(document));
-  const isDone = async (response: Response, guard: StallGuard): Promise<boolean> => {
-    if (response.status !== 200) return false;
-    const { name, root } = await readDocument(response, guard);
-    // A store that takes long sends 200 first, and only then what went wrong.
-    if (name === "Error") throw refusal(500, xmlChildText(root, "Code") ?? null);
-    return true;
-  };
   if (await requests.send({ method: "POST", key, query: [["uploadId", id]], body }, isDone)) return;
   // An answer that was lost: the upload is gone because it is done.
   const isThere = await requests.send(

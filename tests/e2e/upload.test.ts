@@ -4,7 +4,6 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { randomFillSync } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { CODE_DEPTH_MAX } from "../../src/common/limits.ts";
 import { freePorts, OL, ol, olDone } from "../helpers/ol.ts";
 import { type TempDir, tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait-for.ts";
@@ -61,7 +60,7 @@ describe("upload --watch", () => {
     write(join(dir, "lambda_func.py"), code(1));
     watchDirectory(dir);
     await waitFor(() => uploads() === 1, "the first version is there");
-    const deep = Array.from({ length: CODE_DEPTH_MAX + 2 }, () => "d").join("/");
+    const deep = "d/".repeat(40);
     write(join(dir, deep, "x"), "x");
     await waitFor(() => said.includes("levels"), "it says what is wrong");
     expect(said).not.toContain("    at ");

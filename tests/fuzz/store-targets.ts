@@ -151,8 +151,17 @@ const signedHeader = fc.oneof(
 
 /** Documents that are nearly right, and some that are none. */
 const xmlName = fc.constantFrom(
-  ...["Delete", "Object", "Key", "ETag", "VersionId", "Quiet", "Part", "PartNumber"],
-  ...["CompleteMultipartUpload", "ChecksumCRC32", "x"],
+  "Delete",
+  "Object",
+  "Key",
+  "ETag",
+  "VersionId",
+  "Quiet",
+  "Part",
+  "PartNumber",
+  "CompleteMultipartUpload",
+  "ChecksumCRC32",
+  "x",
 );
 const { document } = fc.letrec<{ document: string }>((tie) => ({
   document: fc.oneof(

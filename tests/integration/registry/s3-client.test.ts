@@ -13,6 +13,7 @@ import { S3_UNKNOWN_NAMES_MAX } from "../../../src/common/limits.ts";
 import { silentLogger } from "../../../src/common/log.ts";
 import { VersionSource } from "../../../src/lambda/versions.ts";
 import { S3Registry } from "../../../src/registry/s3-registry.ts";
+import { waitFor } from "../../helpers/wait-for.ts";
 import { type Fault, FaultyProxy } from "./faulty-proxy.ts";
 import { failureOf, KEYS, RegistryFixture } from "./fixture.ts";
 
@@ -242,8 +243,10 @@ describe("a version in use stays in use", () => {
     expect(await textOf(versions)).toBe("old");
     // And follows by itself once the store is well.
     proxy.plan = ["none"];
-    nowUs += CACHE_MS * 1000;
-    expect(await textOf(versions)).toStartWith("new");
+    await waitFor(async () => {
+      nowUs += CACHE_MS * 1000;
+      return (await textOf(versions)).startsWith("new");
+    }, "the new version is in use");
   });
 
   test("while nothing listens there", async () => {

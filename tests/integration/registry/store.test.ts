@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { randomFillSync } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, statSync, truncateSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statfsSync, statSync, truncateSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { S3Registry } from "../../../src/registry/s3-registry.ts";
@@ -209,6 +209,11 @@ class SmallDisk implements Disposable {
     expect(Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=2m", "none", dir]).exitCode).toBe(0);
   }
 
+  freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.#dir);
+    return bavail * bsize;
+  }
+
   [Symbol.dispose](): void {
     Bun.spawnSync(["umount", this.#dir]);
   }
@@ -219,7 +224,8 @@ requires({ root: true })(
   async () => {
     await using fixture = new RegistryFixture();
     const dir = join(fixture.dir, "store");
-    using _disk = new SmallDisk(dir);
+    using disk = new SmallDisk(dir);
+    expect(disk.freeBytes()).toBeLessThan(3 * 1024 * 1024);
     const store = await fixture.startStore();
     const s3 = client(store.url);
     await s3.write("kept", "kept");
