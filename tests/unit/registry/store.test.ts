@@ -1,4 +1,4 @@
-/** Signatures and chunked bodies of the embedded store, attacked and fuzzed (FAULTS G). */
+/** Signatures and chunked bodies of the embedded store, attacked and fuzzed. */
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
