@@ -4,7 +4,8 @@ import { existsSync } from "node:fs";
 import { defineCommand } from "citty";
 import { findWorkerProcesses, listWorkers } from "../cluster/open.ts";
 import type { ClusterPaths, WorkerPaths } from "../cluster/paths.ts";
-import { readPidFile, removePidFile } from "../cluster/pid-file.ts";
+import { readPidFile } from "../cluster/pid-file.ts";
+import type { ProcessIdentity } from "../cluster/process-identity.ts";
 import { OlError, toOlError } from "../common/errors.ts";
 import { DESTROY_TIMEOUT_MS } from "../common/limits.ts";
 import type { Config } from "../config/config.ts";
@@ -12,6 +13,7 @@ import { readConfigJson } from "../config/load.ts";
 import { parseConfig } from "../config/parse.ts";
 import { CLUSTER_ARG, JSON_ARG, openClusterOf } from "./options.ts";
 import { type Notes, openNotes, print, printJson } from "./output.ts";
+import { findStoreProcesses, removeStalePidFile } from "./store-process.ts";
 import {
   reclaimWorkerDir,
   type StopOutcome,
@@ -46,36 +48,56 @@ function warnOfPidFile(path: string, notes: Notes): void {
   }
 }
 
-async function stopWorker(worker: WorkerPaths, notes: Notes): Promise<Stopped[]> {
+/** What was done and what could not be; one failure keeps no other step from being taken. */
+class KillReport {
+  readonly stopped: Stopped[] = [];
+  readonly failures: unknown[] = [];
+
+  async attempt<T>(step: () => Promise<T>, otherwise: T): Promise<T> {
+    try {
+      return await step();
+    } catch (error) {
+      this.failures.push(error);
+      return otherwise;
+    }
+  }
+
+  /** Stops processes, all at once. */
+  async stopAll(name: string, found: readonly ProcessIdentity[], drainMs: number): Promise<void> {
+    const stopOne = async (identity: ProcessIdentity): Promise<void> => {
+      const outcome = await stopProcess(identity, drainMs);
+      this.stopped.push({ name, pid: identity.pid, outcome });
+    };
+    await Promise.all(found.map((identity) => this.attempt(() => stopOne(identity), undefined)));
+  }
+
+  throwFailures(): void {
+    const [first, ...others] = this.failures.map((failure) => toOlError(failure));
+    if (first === undefined) return;
+    if (others.length === 0) throw first;
+    const message = [first, ...others].map((error) => error.message).join("; ");
+    throw new OlError(first.code, message, { op: "cli.kill", cause: first });
+  }
+}
+
+async function stopWorker(worker: WorkerPaths, notes: Notes, report: KillReport): Promise<void> {
   const config = tryReadConfig(worker, notes);
   const found = findWorkerProcesses(worker);
   if (found.length === 0) warnOfPidFile(worker.pid, notes);
-  const drainMs = stopTimeoutMs(config?.limits.runtimeMs ?? null);
-  const stopped = await settleAll(
-    found.map(async (identity) => {
-      const outcome = await stopProcess(identity, drainMs);
-      return { name: worker.name, pid: identity.pid, outcome };
-    }),
-  );
-  if (config !== null) {
-    for (const dir of new Set([config.workerDir, worker.dir, worker.spareDir])) {
-      if (dir === config.workerDir || existsSync(dir)) await reclaimWorkerDir(config, dir);
-    }
+  await report.stopAll(worker.name, found, stopTimeoutMs(config?.limits.runtimeMs ?? null));
+  const dirs = config === null ? [] : [config.workerDir, worker.dir, worker.spareDir];
+  for (const dir of new Set(dirs)) {
+    if (config === null || (dir !== config.workerDir && !existsSync(dir))) continue;
+    await report.attempt(() => reclaimWorkerDir(config, dir), undefined);
   }
-  removePidFile(worker.pid);
-  return stopped;
+  removeStalePidFile(worker.pid);
 }
 
-async function stopStore(paths: ClusterPaths, notes: Notes): Promise<Stopped | null> {
-  const state = readPidFile(paths.store.pid);
-  if (state.kind !== "running") {
-    warnOfPidFile(paths.store.pid, notes);
-    removePidFile(paths.store.pid);
-    return null;
-  }
-  const outcome = await stopProcess(state.process, DESTROY_TIMEOUT_MS);
-  removePidFile(paths.store.pid);
-  return { name: "registry", pid: state.process.pid, outcome };
+async function stopStore(paths: ClusterPaths, notes: Notes, report: KillReport): Promise<void> {
+  const found = findStoreProcesses(paths);
+  if (found.length === 0) warnOfPidFile(paths.store.pid, notes);
+  await report.stopAll("registry", found, DESTROY_TIMEOUT_MS);
+  removeStalePidFile(paths.store.pid);
 }
 
 /** @returns names of the containers that no worker's own clean-up had removed */
@@ -86,22 +108,6 @@ async function removeContainers(paths: ClusterPaths): Promise<string[]> {
   const { removeClusterContainers } = await import("../worker/docker-cluster.ts");
   const removed = await removeClusterContainers(cluster.socket, cluster.name);
   return removed.map((container) => container.name);
-}
-
-/** Runs all, then throws what the first failure was, with the others counted. */
-async function settleAll<T>(tasks: readonly Promise<T>[]): Promise<T[]> {
-  const settled = await Promise.allSettled(tasks);
-  const failures = settled.filter((result) => result.status === "rejected");
-  const first = failures[0];
-  if (first === undefined) {
-    return settled.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-  }
-  const error = toOlError(first.reason);
-  if (failures.length === 1) throw error;
-  throw new OlError(error.code, `${error.message}; and ${failures.length - 1} more failed`, {
-    op: "cli.kill",
-    cause: first.reason,
-  });
 }
 
 const WORDS: Readonly<Record<StopOutcome, string>> = {
@@ -120,16 +126,23 @@ export default defineCommand({
   async run({ args }): Promise<void> {
     const notes = await openNotes();
     const paths = await openClusterOf(args.cluster);
+    const report = new KillReport();
+    const stopOne = (worker: WorkerPaths) => () => stopWorker(worker, notes, report);
     // Draining workers still read the registry, so that goes last.
-    const workers = await settleAll(listWorkers(paths).map((worker) => stopWorker(worker, notes)));
-    const containers = await removeContainers(paths);
-    const results = [...workers.flat(), await stopStore(paths, notes)];
-    const stopped = results.filter((result) => result !== null);
+    await Promise.all(
+      listWorkers(paths).map((worker) => report.attempt(stopOne(worker), undefined)),
+    );
+    const containers = await report.attempt(() => removeContainers(paths), []);
+    await report.attempt(() => stopStore(paths, notes, report), undefined);
+    const { stopped, failures } = report;
     if (args.json) printJson({ stopped, containers });
-    else if (stopped.length + containers.length === 0) print("Nothing was running\n");
+    else if (stopped.length + containers.length + failures.length === 0) {
+      print("Nothing was running\n");
+    }
     for (const { name, pid, outcome } of args.json ? [] : stopped) {
       print(`${WORDS[outcome]} ${name} (process ${pid})\n`);
     }
     for (const name of args.json ? [] : containers) print(`Removed container ${name}\n`);
+    report.throwFailures();
   },
 });

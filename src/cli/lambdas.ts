@@ -1,13 +1,10 @@
 /** `ol lambdas`: what the cluster's registry holds. */
 
 import { defineCommand } from "citty";
-import { readConfigJson } from "../config/load.ts";
-import { validateConfigFile } from "../config/parse.ts";
 import type { RegistryEntry } from "../registry/contract.ts";
-import { openRegistry } from "../registry/open.ts";
-import { registryConfigOf } from "../registry/settings.ts";
 import { CLUSTER_ARG, JSON_ARG, openClusterOf } from "./options.ts";
 import { print, printJson } from "./output.ts";
+import { openTemplateRegistry } from "./registry-of.ts";
 
 /** Characters of a version that tell versions apart for a reader. */
 const VERSION_SHOWN_CHARS = 14;
@@ -40,8 +37,7 @@ export default defineCommand({
   args: { cluster: CLUSTER_ARG, json: JSON_ARG },
   async run({ args }): Promise<void> {
     const paths = await openClusterOf(args.cluster);
-    const template = validateConfigFile(readConfigJson(paths.template), paths.template);
-    const registry = openRegistry(registryConfigOf(template, paths.template));
+    const { registry } = openTemplateRegistry(paths);
     const entries = await registry.list();
     if (args.json) printJson({ lambdas: entries });
     else print(lambdaTable(entries));

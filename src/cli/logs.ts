@@ -165,13 +165,15 @@ async function follow(paths: ClusterPaths, lambda: string, printer: LogPrinter):
   for (const watcher of watchers.values()) watcher.close();
 }
 
-function refuseUnknown(paths: ClusterPaths, lambda: string): void {
-  const stored = [lambda, `${lambda}.tar.gz`].some((it) => existsSync(join(paths.registry, it)));
-  if (stored) return;
+/** A lambda that has not run yet is told apart from a name that was mistyped by asking the registry. */
+async function refuseUnknown(paths: ClusterPaths, lambda: string): Promise<void> {
+  const { openTemplateRegistry } = await import("./registry-of.ts");
+  const { registry, where } = openTemplateRegistry(paths);
+  if ((await registry.resolve(lambda)) !== null) return;
   throw new OlError(
     "lambda_unknown",
-    `Cannot show logs of ${lambda}: no worker of ${paths.root} has output of it, and ${paths.registry} ` +
-      "does not hold it",
+    `Cannot show logs of ${lambda}: no worker of ${paths.root} has output of it, and the ` +
+      `registry ${where} does not hold it`,
     { op: "cli.logs" },
   );
 }
@@ -203,7 +205,7 @@ export default defineCommand({
     printer.printNew(true);
     printer.finish();
     if (!printer.hasSources) {
-      refuseUnknown(paths, args.name);
+      await refuseUnknown(paths, args.name);
       (await openNotes()).note(`${args.name} has not printed anything`);
     }
   },

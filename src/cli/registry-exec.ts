@@ -1,13 +1,15 @@
 /** `ol registry-exec`: the handler store in the foreground; `ol registry` starts it in the background. */
 
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { defineCommand } from "citty";
-import { claimWorkerDir } from "../cluster/claim.ts";
+import { claimWorkerDir, tryFindClaimOwner, type WorkerClaim } from "../cluster/claim.ts";
+import { OlError } from "../common/errors.ts";
 import { createLogger } from "../common/log.ts";
 import { openLogFile } from "../common/log-file.ts";
 import { createLogWriter } from "../common/log-writer.ts";
 import { readConfigJson } from "../config/load.ts";
 import { parseStoreSettings } from "../registry/store/settings.ts";
+import { storeClaim } from "./store-process.ts";
 
 /** Resolves with the first signal that asks the process to end. */
 function untilAskedToStop(): Promise<NodeJS.Signals> {
@@ -16,6 +18,21 @@ function untilAskedToStop(): Promise<NodeJS.Signals> {
     // The terminal it was started from may go away.
     process.on("SIGHUP", () => {});
   });
+}
+
+function claimData(dir: string): WorkerClaim {
+  const claim = storeClaim(dir);
+  try {
+    return claimWorkerDir(claim);
+  } catch (error) {
+    const owner = tryFindClaimOwner(claim);
+    if (owner === null) throw error;
+    throw new OlError(
+      "worker_start",
+      `Cannot start a registry on ${dir}: process ${owner.pid} has it, stop that one first`,
+      { op: "registry.start", cause: error },
+    );
+  }
 }
 
 export default defineCommand({
@@ -38,7 +55,7 @@ export default defineCommand({
     const path = resolve(args.config);
     const settings = parseStoreSettings(readConfigJson(path), path);
     const stopping = untilAskedToStop();
-    const claim = claimWorkerDir(join(settings.dir, "claim"));
+    const claim = claimData(settings.dir);
     const logFile = args["log-file"];
     const sink = logFile === undefined ? createLogWriter() : openLogFile(resolve(logFile));
     try {

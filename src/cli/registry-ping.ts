@@ -10,6 +10,7 @@ import {
   parseStoreSettings,
   STORE_SETTINGS_FILE,
 } from "../registry/store/settings.ts";
+import { findStoreProcesses } from "./store-process.ts";
 import { describeFetchError, shownUrl, workerUrl } from "./worker-client.ts";
 
 /** The store of a cluster, as `ol status` shows it. */
@@ -25,8 +26,8 @@ export interface RegistryReport {
  * @returns its store, or null where none was started
  */
 export async function pingRegistry(paths: ClusterPaths): Promise<RegistryReport | null> {
-  const pid = readPidFile(paths.store.pid);
-  if (pid.kind === "absent") return null;
+  const isRunning = findStoreProcesses(paths).length > 0;
+  if (!isRunning && readPidFile(paths.store.pid).kind === "absent") return null;
   let url = "registry";
   try {
     const path = join(paths.configDir, STORE_SETTINGS_FILE);
@@ -37,10 +38,10 @@ export async function pingRegistry(paths: ClusterPaths): Promise<RegistryReport 
       keepalive: false,
     });
     const text = (await response.text()).trim().slice(0, 40);
-    const ok = response.status === 200 && pid.kind === "running";
+    const ok = response.status === 200 && isRunning;
     return { url, ok, answer: `${text} [${response.status}${response.ok ? " OK" : ""}]` };
   } catch (error) {
-    const gone = pid.kind === "running" ? "" : `, its process is gone, see ${paths.store.log}`;
+    const gone = isRunning ? "" : `, its process is gone, see ${paths.store.log}`;
     return { url, ok: false, answer: `${describeFetchError(error, PING_TIMEOUT_MS)}${gone}` };
   }
 }

@@ -3,12 +3,9 @@
 import { defineCommand } from "citty";
 import { OlError } from "../common/errors.ts";
 import { requireLambdaName } from "../common/names.ts";
-import { readConfigJson } from "../config/load.ts";
-import { validateConfigFile } from "../config/parse.ts";
-import { openRegistry } from "../registry/open.ts";
-import { registryConfigOf } from "../registry/settings.ts";
 import { CLUSTER_ARG, JSON_ARG, openClusterOf } from "./options.ts";
 import { print, printJson } from "./output.ts";
+import { openTemplateRegistry } from "./registry-of.ts";
 
 export default defineCommand({
   meta: {
@@ -24,8 +21,7 @@ export default defineCommand({
   async run({ args }): Promise<void> {
     requireLambdaName(args.name);
     const paths = await openClusterOf(args.cluster);
-    const template = validateConfigFile(readConfigJson(paths.template), paths.template);
-    const registry = openRegistry(registryConfigOf(template, paths.template));
+    const { registry } = openTemplateRegistry(paths);
     if (!(await registry.remove(args.name))) {
       throw new OlError(
         "lambda_unknown",

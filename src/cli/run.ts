@@ -10,6 +10,7 @@ import { tryNearest } from "../config/nearest.ts";
 import { normaliseArgs, usageError } from "./args.ts";
 import { type AnyCommand, COMMANDS } from "./commands.ts";
 import { print, printError } from "./output.ts";
+import { keepLoopbackFromProxies } from "./proxies.ts";
 
 declare const VERSION: string | undefined;
 
@@ -100,6 +101,7 @@ function report(program: string, argv: readonly string[], error: OlError, thrown
  */
 export async function runCli(argv0: string, argv: readonly string[]): Promise<number> {
   const program = programOf(argv0);
+  keepLoopbackFromProxies(process.env);
   try {
     return await runCommandLine(program, argv);
   } catch (thrown) {

@@ -8,6 +8,7 @@ import { parseJson, readConfigJson } from "../config/load.ts";
 import { mergeConfig, validateConfigFile } from "../config/parse.ts";
 import { CLUSTER_ARG, JSON_ARG, openClusterOf } from "./options.ts";
 import { print, printJson } from "./output.ts";
+import { textOf } from "./secrets.ts";
 
 export default defineCommand({
   meta: {
@@ -20,13 +21,13 @@ export default defineCommand({
     settings: {
       type: "positional",
       required: true,
-      description: `A JSON object such as '{"max_runners": 4}'`,
+      description: `A JSON object such as '{"max_runners": 4}'; @FILE or - (stdin) for one with secrets`,
     },
     json: JSON_ARG,
   },
   async run({ args }): Promise<void> {
     const paths = await openClusterOf(args.cluster);
-    const overrides = parseJson(args.settings, "the given settings");
+    const overrides = parseJson(textOf(args.settings, "the settings"), "the given settings");
     // What is given is checked without the template first, so that a message blames the right one.
     validateConfigFile(mergeConfig({}, overrides), "the given settings");
     const claim = await claimCommands(paths.workers);

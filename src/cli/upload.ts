@@ -1,24 +1,21 @@
 /** `ol upload`: checks a lambda's code and makes it the current version in the cluster's registry. */
 
-import { mkdtempSync, rmSync, statSync, watch } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { errnoNameOf, OlError, toOlError } from "../common/errors.ts";
-import { S3_MULTIPART_FROM_BYTES, WATCH_SETTLE_MS } from "../common/limits.ts";
+import { S3_MULTIPART_FROM_BYTES } from "../common/limits.ts";
 import { requireLambdaName } from "../common/names.ts";
-import type { RegistryConfig } from "../config/config.ts";
-import { readConfigJson } from "../config/load.ts";
-import { validateConfigFile } from "../config/parse.ts";
 import type { Registry, RegistryWriter } from "../registry/contract.ts";
-import { openRegistry } from "../registry/open.ts";
 import { packBundle } from "../registry/pack.ts";
-import { registryConfigOf } from "../registry/settings.ts";
-import { treeVersion } from "../registry/tree.ts";
 import { checkBundle } from "../registry/validate.ts";
 import { usageError } from "./args.ts";
 import { CLUSTER_ARG, JSON_ARG, openClusterOf } from "./options.ts";
 import { openNotes, print, printError, printJson } from "./output.ts";
+import { openTemplateRegistry } from "./registry-of.ts";
+import { ACCESS_KEY_ARG, givenKeys, SECRET_KEY_ARG, SECRET_KEY_HELP } from "./secrets.ts";
+import { watchAndUpload } from "./upload-watch.ts";
 
 const BUNDLE_SUFFIX = /\.(?:tar\.gz|tgz)$/;
 
@@ -30,12 +27,15 @@ interface Uploaded {
   readonly files: number;
   readonly registry: string;
   readonly syntaxChecked: boolean;
+  /** Where a directory that was in the way is now. */
+  readonly keptDir?: string;
 }
 
 interface Job {
   readonly source: string;
   readonly name: string;
-  readonly config: RegistryConfig;
+  /** The registry, for people. */
+  readonly where: string;
   readonly registry: Registry & RegistryWriter;
 }
 
@@ -49,10 +49,6 @@ function showProgress(totalBytes: number): ((sentBytes: number) => void) | undef
     shown = percent;
     printError(`\rUploading ${percent} %${percent === 100 ? "\n" : ""}`);
   };
-}
-
-function whereOf(config: RegistryConfig): string {
-  return config.kind === "local" ? config.dir : config.server;
 }
 
 async function uploadOnce(job: Job): Promise<Uploaded> {
@@ -69,8 +65,9 @@ async function uploadOnce(job: Job): Promise<Uploaded> {
       version: version.id,
       sizeBytes: size,
       files: check.files,
-      registry: whereOf(job.config),
+      registry: job.where,
       syntaxChecked: check.syntaxChecked,
+      ...(version.keptDir === undefined ? {} : { keptDir: version.keptDir }),
     };
   } catch (error) {
     throw inPlace(error, job);
@@ -82,7 +79,7 @@ async function uploadOnce(job: Job): Promise<Uploaded> {
 /** The registry's own messages name no address, since a worker passes them on to its clients. */
 function inPlace(error: unknown, job: Job): OlError {
   const known = toOlError(error);
-  const where = known.code === "bundle_invalid" ? job.source : `registry ${whereOf(job.config)}`;
+  const where = known.code === "bundle_invalid" ? job.source : `registry ${job.where}`;
   return new OlError(known.code, `${known.message} (${where})`, {
     op: known.op ?? "cli.upload",
     details: known.details,
@@ -98,41 +95,6 @@ function tell(uploaded: Uploaded, json: boolean, cluster: string): void {
     `Uploaded ${lambda} to ${registry}: ${files} files, ${sizeBytes} bytes, version ${version}\n`,
   );
   print(`Call it with: ol invoke --cluster=${cluster} ${lambda} '{}'\n`);
-}
-
-/** Uploads at each change until the program is told to end; mistakes are shown and waited out. */
-async function watchAndUpload(job: Job, upload: () => Promise<void>): Promise<void> {
-  const asked = new Promise<void>((done) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => done());
-  });
-  let last: string | null = null;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let running: Promise<void> = Promise.resolve();
-  const look = async (): Promise<void> => {
-    const now = treeVersion(job.source)?.id ?? null;
-    if (now === null || now === last) return;
-    last = now;
-    try {
-      await upload();
-    } catch (error) {
-      printError(`${toOlError(error).message}\n`);
-    }
-  };
-  const watcher = watch(job.source, { recursive: true }, () => {
-    clearTimeout(timer);
-    // One at a time, and once more after it: what changed meanwhile is seen by its version.
-    timer = setTimeout(() => {
-      running = running.then(look);
-    }, WATCH_SETTLE_MS);
-  });
-  try {
-    running = running.then(look);
-    await asked;
-  } finally {
-    watcher.close();
-    clearTimeout(timer);
-    await running;
-  }
 }
 
 export default defineCommand({
@@ -156,11 +118,10 @@ export default defineCommand({
       description: "Upload this directory now and at each change, until ctrl-C",
     },
     "access-key": {
-      type: "string",
-      valueHint: "KEY",
-      description: "Key of a remote registry; default: that of the template",
+      ...ACCESS_KEY_ARG,
+      description: "Key of a remote registry; default: $OL_ACCESS_KEY, that of the template",
     },
-    "secret-key": { type: "string", valueHint: "SECRET", description: "Its secret, likewise" },
+    "secret-key": { ...SECRET_KEY_ARG, description: SECRET_KEY_HELP },
     json: JSON_ARG,
   },
   async run({ args }): Promise<void> {
@@ -176,23 +137,22 @@ export default defineCommand({
     const name = args.handler ?? basename(source).replace(BUNDLE_SUFFIX, "");
     requireLambdaName(name);
     const paths = await openClusterOf(args.cluster);
-    const template = validateConfigFile(readConfigJson(paths.template), paths.template);
-    const config = registryConfigOf(template, paths.template, {
-      accessKey: args["access-key"],
-      secretKey: args["secret-key"],
-    });
+    const { config, registry, where } = openTemplateRegistry(paths, givenKeys(args));
     if (config.kind === "local" && source.startsWith(join(config.dir, "/"))) {
       throw usageError(`Cannot upload ${source}: it lies in the registry already`);
     }
-    const job: Job = { source, name, config, registry: openRegistry(config) };
+    const job: Job = { source, name, where, registry };
     const notes = await openNotes();
     const upload = async (): Promise<void> => {
       const uploaded = await uploadOnce(job);
       if (!uploaded.syntaxChecked)
         notes.warn("There is no python3 here: the syntax was not checked");
+      if (uploaded.keptDir !== undefined) {
+        notes.note(`The directory that was ${name} until now is kept as ${uploaded.keptDir}`);
+      }
       tell(uploaded, args.json === true, paths.root);
     };
-    await (args.watch === undefined ? upload() : watchAndUpload(job, upload));
+    await (args.watch === undefined ? upload() : watchAndUpload(source, upload));
   },
 });
 

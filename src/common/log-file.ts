@@ -22,6 +22,7 @@ import {
 } from "node:fs";
 import {
   LOG_CHUNK_BYTES,
+  LOG_COPY_ROUNDS_MAX,
   LOG_FILE_MAX_BYTES,
   LOG_FILES_KEPT,
   LOG_SIZE_WATCH_INTERVAL_MS,
@@ -32,6 +33,8 @@ import { createLogWriter, type LogWriter } from "./log-writer.ts";
 export interface LogFileOptions {
   /** Size from which on the file is cut, in bytes; default `LOG_FILE_MAX_BYTES`. */
   readonly maxBytes?: number;
+  /** Called each time after content was copied away; tests write there what others may. */
+  readonly afterCopy?: () => void;
 }
 
 /**
@@ -46,7 +49,8 @@ export function openLogFile(path: string, options: LogFileOptions = {}): LogWrit
   const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
   const fd = openSync(path, flags, 0o600);
   const check = (): void => {
-    if (fstatSync(fd).size >= maxBytes) cutLog(fd, path, maxBytes);
+    if (fstatSync(fd).size >= maxBytes)
+      cutLog(fd, path, { maxBytes, afterCopy: options.afterCopy });
   };
   const writer = createLogWriter({ fd, afterWrite: check });
   // What others write to the same file is bounded as well.
@@ -69,21 +73,24 @@ export function openLogFile(path: string, options: LogFileOptions = {}): LogWrit
   };
 }
 
+interface Cut {
+  readonly maxBytes: number;
+  readonly afterCopy: (() => void) | undefined;
+}
+
 /** Moves the end of the content to `<path>.1`; where that fails, the file itself is cut all the same. */
-function cutLog(fd: number, path: string, maxBytes: number): void {
-  let isCopied = false;
+function cutLog(fd: number, path: string, cut: Cut): void {
   try {
     rmSync(`${path}.${LOG_FILES_KEPT}`, { recursive: true, force: true });
     for (let number = LOG_FILES_KEPT - 1; number >= 1; number--) {
       renameIfThere(`${path}.${number}`, `${path}.${number + 1}`);
     }
-    copyEnd(fd, `${path}.1`, maxBytes);
-    isCopied = true;
+    moveEnd(fd, `${path}.1`, cut);
   } catch {
     // A full disk, most likely: then old lines are what has to go.
+    ftruncateSync(fd, 0);
+    rmSync(`${path}.1`, { recursive: true, force: true });
   }
-  ftruncateSync(fd, 0);
-  if (!isCopied) rmSync(`${path}.1`, { recursive: true, force: true });
 }
 
 function renameIfThere(from: string, to: string): void {
@@ -94,18 +101,27 @@ function renameIfThere(from: string, to: string): void {
   }
 }
 
-function copyEnd(fd: number, to: string, maxBytes: number): void {
-  const { size } = fstatSync(fd);
+/**
+ * Others append to the file while it is copied. What they add is copied as well, until nothing is left
+ * to copy: what may be lost is what comes between two system calls that follow each other.
+ */
+function moveEnd(fd: number, to: string, { maxBytes, afterCopy }: Cut): void {
   const copy = openSync(to, "wx", 0o600);
   try {
     const buffer = Buffer.allocUnsafe(LOG_CHUNK_BYTES);
+    let { size } = fstatSync(fd);
     let offset = Math.max(0, size - maxBytes - LOG_CHUNK_BYTES);
-    while (offset < size) {
-      const length = readSync(fd, buffer, 0, Math.min(buffer.length, size - offset), offset);
-      if (length === 0) break;
-      for (let done = 0; done < length;) done += writeSync(copy, buffer, done, length - done);
-      offset += length;
+    for (let round = 0; offset < size && round < LOG_COPY_ROUNDS_MAX; round++) {
+      while (offset < size) {
+        const length = readSync(fd, buffer, 0, Math.min(buffer.length, size - offset), offset);
+        if (length === 0) break;
+        for (let done = 0; done < length;) done += writeSync(copy, buffer, done, length - done);
+        offset += length;
+      }
+      afterCopy?.();
+      ({ size } = fstatSync(fd));
     }
+    ftruncateSync(fd, 0);
   } finally {
     closeSync(copy);
   }

@@ -38,6 +38,12 @@ export interface Registry {
   list(): Promise<readonly RegistryEntry[]>;
 }
 
+/** A version that was uploaded. */
+export interface UploadedVersion extends RegistryVersion {
+  /** Where a directory that was written by hand, and had the lambda's name, is kept. */
+  readonly keptDir?: string;
+}
+
 /** How far an upload is. */
 export type UploadProgress = (sentBytes: number, totalBytes: number) => void;
 
@@ -51,7 +57,7 @@ export interface RegistryWriter {
    * @returns the version that it has now
    * @throws {OlError} registry_unavailable, registry_denied
    */
-  put(name: string, bundlePath: string, onProgress?: UploadProgress): Promise<RegistryVersion>;
+  put(name: string, bundlePath: string, onProgress?: UploadProgress): Promise<UploadedVersion>;
   /**
    * @param name a valid lambda name
    * @returns whether there was such a lambda

@@ -1,7 +1,8 @@
 /**
  * The local registry: `<dir>/<NAME>/` with `lambda_func.py`, or `<dir>/<NAME>.tar.gz`. Writing the
  * files creates the lambda. Where both are there the directory counts, so that an upload can put its
- * bundle in place first and take the old directory away afterwards without a moment in between.
+ * bundle in place first and move the old directory aside afterwards, without a moment in between. That
+ * directory is somebody's work, so it is kept, under a name that no lambda has.
  */
 
 import { closeSync, constants, copyFileSync, fsyncSync, lstatSync, mkdirSync } from "node:fs";
@@ -26,6 +27,7 @@ import type {
   RegistryEntry,
   RegistryVersion,
   RegistryWriter,
+  UploadedVersion,
   UploadProgress,
 } from "./contract.ts";
 import { copyTree, treeVersion } from "./tree.ts";
@@ -111,23 +113,24 @@ export class DirectoryRegistry implements Registry, RegistryWriter {
     name: string,
     bundlePath: string,
     onProgress?: UploadProgress,
-  ): Promise<RegistryVersion> {
+  ): Promise<UploadedVersion> {
     requireLambdaName(name);
     const temp = join(this.#dir, `${name}${TEMP_MARK}${crypto.randomUUID()}`);
     const dest = join(this.#dir, name + BUNDLE_SUFFIX);
-    guarded("write to the registry", () => {
+    const keptDir = guarded("write to the registry", () => {
       try {
         copyDurably(bundlePath, temp, onProgress);
         renameSync(temp, dest);
       } finally {
         rmSync(temp, { force: true });
       }
-      this.#takeAway(name);
+      const kept = this.#setAside(name);
       syncDirectory(this.#dir);
+      return kept;
     });
     const found = this.#find(name);
     if (found === null) throw unknownLambda(name);
-    return { id: found.id };
+    return { id: found.id, ...(keptDir === null ? {} : { keptDir }) };
   }
 
   /** @see RegistryWriter.remove */
@@ -141,6 +144,18 @@ export class DirectoryRegistry implements Registry, RegistryWriter {
       syncDirectory(this.#dir);
       return hadBundle || hadDirectory;
     });
+  }
+
+  /** @returns where a directory of that name is now; a link to one is only taken away */
+  #setAside(name: string): string | null {
+    const path = join(this.#dir, name);
+    if (lstatSync(path, NO_ENTRY)?.isDirectory() !== true) {
+      this.#takeAway(name);
+      return null;
+    }
+    const kept = `${path}${TEMP_MARK}replaced-${new Date().toISOString()}`;
+    renameSync(path, kept);
+    return kept;
   }
 
   /** Renames first: a lambda must vanish at once, not file by file. A link is removed, not its target. */

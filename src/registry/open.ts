@@ -13,5 +13,5 @@ import { S3Registry } from "./s3-registry.ts";
 export function openRegistry(config: RegistryConfig): Registry & RegistryWriter {
   return config.kind === "local"
     ? new DirectoryRegistry(config.dir)
-    : new S3Registry(config.server, config);
+    : new S3Registry(config.server, config, { cacheMs: config.cacheMs });
 }

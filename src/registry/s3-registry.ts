@@ -3,14 +3,12 @@
  * its bundle. The version is the object's ETag.
  */
 
-import { createHash } from "node:crypto";
 import { rmSync, statSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { type Clock, systemClock } from "../common/clock.ts";
 import { OlError } from "../common/errors.ts";
-import { BUNDLE_MAX_BYTES, S3_MULTIPART_FROM_BYTES } from "../common/limits.ts";
+import { S3_MULTIPART_FROM_BYTES } from "../common/limits.ts";
 import { isLambdaName, requireLambdaName } from "../common/names.ts";
 import { unpackBundle } from "./bundle.ts";
-import { invalidCode } from "./code-path.ts";
 import type {
   Registry,
   RegistryEntry,
@@ -19,30 +17,45 @@ import type {
   UploadProgress,
 } from "./contract.ts";
 import { parseS3Address } from "./s3-address.ts";
-import { type S3Keys, S3Requests, type StallGuard } from "./s3-client.ts";
+import { noBucket, type S3Keys, S3Requests } from "./s3-client.ts";
+import { DIGEST_HEADER, ASK_CHECKSUMS, etagOf, isIntact, receive } from "./s3-download.ts";
+import { listObjects } from "./s3-listing.ts";
+import { putInParts, sha256OfFile } from "./s3-multipart.ts";
+import { UnknownNames } from "./unknown-names.ts";
 
 /** How often a version is fetched anew when the store moves on or sends something else. */
 const PULL_TRIES_MAX = 3;
-const PART_BYTES = 8 * 1024 * 1024;
-const READ_BYTES = 1024 * 1024;
-const MD5_ETAG = /^[0-9a-f]{32}$/;
 
 /** What a download gave. */
 type Download = { readonly kind: "done"; readonly etag: string } | { readonly kind: "moved" };
 
+/** What a remote registry may be told. */
+export interface S3RegistryOptions {
+  /** Longest silence of the store in milliseconds; default `S3_STALL_TIMEOUT_MS`. */
+  readonly stallMs?: number;
+  /**
+   * For how long the answer for a name without a version holds, in milliseconds; default 0. Names with
+   * one are the caller's, who knows when it asked.
+   */
+  readonly cacheMs?: number;
+  readonly clock?: Clock;
+}
+
 /** Lambdas in an S3 bucket. */
 export class S3Registry implements Registry, RegistryWriter {
   readonly #requests: S3Requests;
+  readonly #unknown: UnknownNames;
   #bucketSeen = false;
 
   /**
    * @param server value of `registry_server`
    * @param keys of the account
-   * @param stallMs longest silence of the store in milliseconds; default `S3_STALL_TIMEOUT_MS`
+   * @param options time limits
    * @throws {OlError} config_invalid
    */
-  constructor(server: string, keys: S3Keys, stallMs?: number) {
-    this.#requests = new S3Requests(parseS3Address(server), keys, stallMs);
+  constructor(server: string, keys: S3Keys, options: S3RegistryOptions = {}) {
+    this.#requests = new S3Requests(parseS3Address(server), keys, options.stallMs);
+    this.#unknown = new UnknownNames(options.cacheMs ?? 0, options.clock ?? systemClock);
   }
 
   #key(name: string): string {
@@ -52,8 +65,14 @@ export class S3Registry implements Registry, RegistryWriter {
   /** @see Registry.resolve */
   async resolve(name: string, known?: RegistryVersion): Promise<RegistryVersion | null> {
     if (!isLambdaName(name)) return null;
+    const ask = (): Promise<RegistryVersion | null> => this.#ask(name, known);
+    return known === undefined ? this.#unknown.resolve(name, ask) : ask();
+  }
+
+  async #ask(name: string, known?: RegistryVersion): Promise<RegistryVersion | null> {
     const headers = known === undefined ? {} : { "if-none-match": `"${known.id}"` };
-    const found = await this.#requests.send("HEAD", this.#key(name), { headers }, (response) => {
+    const call = { method: "HEAD", key: this.#key(name), headers } as const;
+    const found = await this.#requests.send(call, (response) => {
       if (response.status === 304 && known !== undefined) return known;
       return response.status === 404 ? null : { id: etagOf(response) };
     });
@@ -65,19 +84,7 @@ export class S3Registry implements Registry, RegistryWriter {
   /** A missing bucket answers like a missing lambda; once it was seen it is not asked for again. */
   async #requireBucket(): Promise<void> {
     if (this.#bucketSeen) return;
-    const { bucket } = this.#requests.address;
-    await this.#requests.viaBun(async (client) => {
-      try {
-        await client.list({ maxKeys: 1 });
-      } catch (error) {
-        if ((error as { code?: unknown } | null)?.code !== "NoSuchBucket") throw error;
-        throw new OlError(
-          "registry_unavailable",
-          `Cannot use the registry: its S3 store has no bucket "${bucket}", create it first`,
-          { op: "registry.s3", cause: error },
-        );
-      }
-    });
+    await listObjects(this.#requests, 1, () => {});
     this.#bucketSeen = true;
   }
 
@@ -100,14 +107,16 @@ export class S3Registry implements Registry, RegistryWriter {
     }
     throw new OlError(
       "registry_unavailable",
-      `Cannot pull lambda "${name}": its object changed during each of ${PULL_TRIES_MAX} downloads`,
+      `Cannot pull lambda "${name}": its object changed, or arrived damaged, in each of ` +
+        `${PULL_TRIES_MAX} downloads`,
       { op: "registry.pull", retryable: true },
     );
   }
 
   async #download(name: string, etag: string | null, file: string): Promise<Download> {
-    const headers = etag === null ? {} : { "if-match": `"${etag}"` };
-    return this.#requests.send("GET", this.#key(name), { headers }, async (response, guard) => {
+    const headers = { ...ASK_CHECKSUMS, ...(etag === null ? {} : { "if-match": `"${etag}"` }) };
+    const call = { method: "GET", key: this.#key(name), headers } as const;
+    return this.#requests.send(call, async (response, guard) => {
       if (response.status === 412) return { kind: "moved" };
       if (response.status === 404) {
         throw new OlError("lambda_unknown", `Cannot find lambda "${name}" in the registry`, {
@@ -115,12 +124,9 @@ export class S3Registry implements Registry, RegistryWriter {
         });
       }
       const received = await receive(response, guard, file);
-      const actual = etagOf(response);
-      // Where the ETag is the MD5 of the data it must be that of what arrived: anything else is of
-      // two versions, or was damaged.
-      const checkable = MD5_ETAG.test(actual) && !isEncrypted(response);
-      if (checkable && received !== actual) return { kind: "moved" };
-      return { kind: "done", etag: actual };
+      // Anything else than what the store says of it is of two versions, or was damaged.
+      if (!isIntact(response, received)) return { kind: "moved" };
+      return { kind: "done", etag: etagOf(response) };
     });
   }
 
@@ -128,26 +134,12 @@ export class S3Registry implements Registry, RegistryWriter {
   async list(): Promise<readonly RegistryEntry[]> {
     const { prefix } = this.#requests.address;
     const entries: RegistryEntry[] = [];
-    let token: string | undefined;
-    do {
-      const page: Bun.S3ListObjectsResponse = await this.#requests.viaBun((client) =>
-        client.list({
-          ...(prefix === "" ? {} : { prefix }),
-          ...(token === undefined ? {} : { continuationToken: token }),
-        }),
-      );
-      for (const item of page.contents ?? []) {
-        const name = item.key.slice(prefix.length);
-        if (!isLambdaName(name)) continue;
-        entries.push({
-          name,
-          version: unquoted(item.eTag ?? ""),
-          sizeBytes: item.size ?? 0,
-          modifiedMs: Date.parse(item.lastModified ?? "") || 0,
-        });
-      }
-      token = page.isTruncated === true ? page.nextContinuationToken : undefined;
-    } while (token !== undefined);
+    await listObjects(this.#requests, null, (item) => {
+      const name = item.key.slice(prefix.length);
+      if (!isLambdaName(name)) return;
+      const { etag: version, sizeBytes, modifiedMs } = item;
+      entries.push({ name, version, sizeBytes, modifiedMs });
+    });
     return entries;
   }
 
@@ -158,18 +150,22 @@ export class S3Registry implements Registry, RegistryWriter {
     onProgress?: UploadProgress,
   ): Promise<RegistryVersion> {
     requireLambdaName(name);
+    const key = this.#key(name);
     const totalBytes = statSync(bundlePath).size;
+    const headers = {
+      "content-type": "application/gzip",
+      [DIGEST_HEADER]: await sha256OfFile(bundlePath),
+    };
     if (totalBytes >= S3_MULTIPART_FROM_BYTES) {
-      await this.#putInParts(name, bundlePath, totalBytes, onProgress);
+      await putInParts(this.#requests, { key, headers, bundlePath, totalBytes }, onProgress);
     } else {
-      // One piece in memory, so that it can be sent again.
-      const body = new Blob([await Bun.file(bundlePath).bytes()]);
-      const headers = { "content-type": "application/gzip" };
-      await this.#requests.send("PUT", this.#key(name), { body, headers }, (response) => {
-        if (response.status === 404) throw this.#noBucket();
+      const body = await Bun.file(bundlePath).bytes();
+      await this.#requests.send({ method: "PUT", key, body, headers }, (response) => {
+        if (response.status !== 200) throw noBucket(this.#requests.address);
       });
       onProgress?.(totalBytes, totalBytes);
     }
+    this.#unknown.forget(name);
     const version = await this.resolve(name);
     if (version !== null) return version;
     throw new OlError(
@@ -179,101 +175,11 @@ export class S3Registry implements Registry, RegistryWriter {
     );
   }
 
-  #noBucket(): OlError {
-    const { bucket } = this.#requests.address;
-    return new OlError(
-      "registry_unavailable",
-      `Cannot use the registry: its S3 store has no bucket "${bucket}", create it first`,
-      { op: "registry.s3" },
-    );
-  }
-
-  async #putInParts(
-    name: string,
-    bundlePath: string,
-    totalBytes: number,
-    onProgress?: UploadProgress,
-  ): Promise<void> {
-    const handle = await open(bundlePath, "r");
-    try {
-      await this.#requests.viaBun(async (client) => {
-        const writer = client.file(this.#key(name)).writer({
-          partSize: PART_BYTES,
-          queueSize: 2,
-          retry: 3,
-          type: "application/gzip",
-        });
-        for (let sentBytes = 0; sentBytes < totalBytes;) {
-          const { bytesRead, buffer } = await handle.read(
-            new Uint8Array(READ_BYTES),
-            0,
-            READ_BYTES,
-          );
-          if (bytesRead === 0) break;
-          await writer.write(buffer.subarray(0, bytesRead));
-          sentBytes += bytesRead;
-          if (sentBytes % PART_BYTES === 0) await writer.flush();
-          onProgress?.(sentBytes, totalBytes);
-        }
-        await writer.end();
-      });
-    } finally {
-      await handle.close();
-    }
-  }
-
   /** @see RegistryWriter.remove */
   async remove(name: string): Promise<boolean> {
     requireLambdaName(name);
     if ((await this.resolve(name)) === null) return false;
-    await this.#requests.send("DELETE", this.#key(name), {}, () => undefined);
+    await this.#requests.send({ method: "DELETE", key: this.#key(name) }, () => undefined);
     return true;
   }
-}
-
-function unquoted(etag: string): string {
-  return etag.replace(/^W\//, "").replaceAll('"', "");
-}
-
-function etagOf(response: Response): string {
-  const etag = unquoted(response.headers.get("etag") ?? "");
-  if (etag !== "") return etag;
-  throw new OlError("registry_unavailable", "Cannot use the registry: its S3 store sends no ETag", {
-    op: "registry.s3",
-  });
-}
-
-/** With a key of AWS or of the customer the ETag is not the MD5 of the data. */
-function isEncrypted(response: Response): boolean {
-  return (
-    (response.headers.get("x-amz-server-side-encryption") ?? "AES256") !== "AES256" ||
-    response.headers.has("x-amz-server-side-encryption-customer-algorithm")
-  );
-}
-
-/** @returns MD5 of what arrived, in hex */
-async function receive(response: Response, guard: StallGuard, file: string): Promise<string> {
-  const announced = response.headers.get("content-length");
-  const md5 = createHash("md5");
-  let length = 0;
-  const handle = await open(file, "w", 0o600);
-  try {
-    for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-      guard.alive();
-      length += chunk.length;
-      if (length > BUNDLE_MAX_BYTES) {
-        throw invalidCode(`Cannot use the bundle: it has more than ${BUNDLE_MAX_BYTES} bytes`);
-      }
-      md5.update(chunk);
-      for (let offset = 0; offset < chunk.length;) {
-        offset += (await handle.write(chunk, offset, chunk.length - offset)).bytesWritten;
-      }
-    }
-  } finally {
-    await handle.close();
-  }
-  if (announced !== null && Number(announced) !== length) {
-    throw new Error(`got ${length} of ${announced} bytes`);
-  }
-  return md5.digest("hex");
 }

@@ -14,19 +14,21 @@ import { sameSecret } from "./sigv4.ts";
  *
  * @param request with its body
  * @param check of `authenticate`
+ * @param checksumNames headers and trailers that speak of the body
  * @yields {Uint8Array} the data that was meant, without the wire's chunks
  * @throws {S3Error} IncompleteBody, EntityTooLarge, XAmzContentSHA256Mismatch, BadDigest, …
  */
 export async function* checkedBody(
   request: S3Request,
   check: PayloadCheck,
+  checksumNames: readonly string[] = CHECKSUM_HEADERS,
 ): AsyncGenerator<Uint8Array> {
   const announced = announcedLength(request, check);
   const trailers: Trailers = new Map();
   const data =
     check.kind === "chunked" ? decodeChunked(request.body, check, trailers) : request.body;
   const sha256 = check.kind === "sha256" ? createHash("sha256") : null;
-  const checksums = expectedChecksums(request);
+  const checksums = expectedChecksums(request, checksumNames);
   let length = 0;
   for await (const chunk of data) {
     length += chunk.length;
@@ -45,7 +47,7 @@ export async function* checkedBody(
     if (claimed === undefined) {
       throw new S3Error("InvalidRequest", `The trailer ${name} was announced and is missing`);
     }
-    if (!checksumIs(checksum, claimed)) {
+    if (!checksumIs(checksum.digest(), claimed)) {
       throw new S3Error("BadDigest", `The body does not have the checksum of ${name}`);
     }
   }
@@ -72,7 +74,7 @@ interface ExpectedChecksum {
   readonly value: string | undefined;
 }
 
-function expectedChecksums(request: S3Request): ExpectedChecksum[] {
+function expectedChecksums(request: S3Request, names: readonly string[]): ExpectedChecksum[] {
   const inTrailer = new Set(
     (request.headers.get("x-amz-trailer") ?? "")
       .toLowerCase()
@@ -80,7 +82,7 @@ function expectedChecksums(request: S3Request): ExpectedChecksum[] {
       .map((name) => name.trim()),
   );
   const expected: ExpectedChecksum[] = [];
-  for (const name of CHECKSUM_HEADERS) {
+  for (const name of names) {
     const value = request.headers.get(name);
     if (value === undefined && !inTrailer.has(name)) continue;
     const checksum = makeChecksum(name);
@@ -92,13 +94,18 @@ function expectedChecksums(request: S3Request): ExpectedChecksum[] {
 /**
  * @param request with an XML body
  * @param check of `authenticate`
+ * @param checksumNames headers that speak of the document, and not of an object
  * @returns the document's root as Bun's parser gives it
  * @throws {S3Error} MalformedXML, MaxMessageLengthExceeded and those of `checkedBody`
  */
-export async function xmlBody(request: S3Request, check: PayloadCheck): Promise<unknown> {
+export async function xmlBody(
+  request: S3Request,
+  check: PayloadCheck,
+  checksumNames: readonly string[] = CHECKSUM_HEADERS,
+): Promise<unknown> {
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of checkedBody(request, check)) {
+  for await (const chunk of checkedBody(request, check, checksumNames)) {
     length += chunk.length;
     if (length > STORE_XML_MAX_BYTES) {
       throw new S3Error("MaxMessageLengthExceeded", "The document is too long");

@@ -107,6 +107,9 @@ const MAKERS: ReadonlyMap<string, () => Checksum> = new Map<string, () => Checks
   ["content-md5", () => new Digest("md5")],
 ]);
 
+/** How names of headers begin that carry one of S3's own checksums. */
+export const CHECKSUM_PREFIX = "x-amz-checksum-";
+
 /** Names of the headers and trailers that carry a checksum of the body. */
 export const CHECKSUM_HEADERS: readonly string[] = [...MAKERS.keys()];
 
@@ -119,12 +122,11 @@ export function makeChecksum(header: string): Checksum | null {
 }
 
 /**
- * @param checksum after the last byte
- * @param base64 what the client says
+ * @param actual digest of what arrived
+ * @param base64 what the other side says
  * @returns whether they agree
  */
-export function checksumIs(checksum: Checksum, base64: string): boolean {
-  const actual = checksum.digest();
+export function checksumIs(actual: Uint8Array, base64: string): boolean {
   const claimed = Buffer.from(base64, "base64");
   return claimed.length === actual.length && timingSafeEqual(claimed, actual);
 }

@@ -21,9 +21,42 @@ function namesEtag(list: string, etag: string): boolean {
     .some((item) => item === "*" || item === etag);
 }
 
-function headerTimeMs(request: S3Request, name: string): number | null {
-  const ms = Date.parse(request.headers.get(name) ?? "");
-  return Number.isNaN(ms) ? null : ms;
+/** The four conditions of a request; those on the source of a copy have a prefix. */
+interface Conditions {
+  readonly ifMatch: string | undefined;
+  readonly ifNoneMatch: string | undefined;
+  readonly modifiedSinceMs: number | null;
+  readonly unmodifiedSinceMs: number | null;
+}
+
+function conditionsOf(request: S3Request, prefix: string): Conditions {
+  const timeMs = (name: string): number | null => {
+    const ms = Date.parse(request.headers.get(prefix + name) ?? "");
+    return Number.isNaN(ms) ? null : ms;
+  };
+  return {
+    ifMatch: request.headers.get(`${prefix}if-match`),
+    ifNoneMatch: request.headers.get(`${prefix}if-none-match`),
+    modifiedSinceMs: timeMs("if-modified-since"),
+    unmodifiedSinceMs: timeMs("if-unmodified-since"),
+  };
+}
+
+/** @returns what the conditions say of an object */
+function judge(conditions: Conditions, meta: ObjectMeta): "failed" | "not modified" | "go on" {
+  const { ifMatch, ifNoneMatch, modifiedSinceMs, unmodifiedSinceMs } = conditions;
+  // Times in HTTP have whole seconds.
+  const modifiedMs = Math.floor(meta.modifiedMs / 1000) * 1000;
+  const failed =
+    ifMatch === undefined
+      ? unmodifiedSinceMs !== null && modifiedMs > unmodifiedSinceMs
+      : !namesEtag(ifMatch, meta.etag);
+  if (failed) return "failed";
+  const isCurrent =
+    ifNoneMatch === undefined
+      ? modifiedSinceMs !== null && modifiedMs <= modifiedSinceMs
+      : namesEtag(ifNoneMatch, meta.etag);
+  return isCurrent ? "not modified" : "go on";
 }
 
 /**
@@ -33,40 +66,58 @@ function headerTimeMs(request: S3Request, name: string): number | null {
  * @throws {S3Error} PreconditionFailed
  */
 export function isNotModified(request: S3Request, meta: ObjectMeta): boolean {
-  // Times in HTTP have whole seconds.
-  const modifiedMs = Math.floor(meta.modifiedMs / 1000) * 1000;
-  const ifMatch = request.headers.get("if-match");
-  const unmodifiedSince = headerTimeMs(request, "if-unmodified-since");
-  const failed =
-    ifMatch === undefined
-      ? unmodifiedSince !== null && modifiedMs > unmodifiedSince
-      : !namesEtag(ifMatch, meta.etag);
-  if (failed) throw preconditionFailed();
-  const ifNoneMatch = request.headers.get("if-none-match");
-  if (ifNoneMatch !== undefined) return namesEtag(ifNoneMatch, meta.etag);
-  const modifiedSince = headerTimeMs(request, "if-modified-since");
-  return modifiedSince !== null && modifiedMs <= modifiedSince;
+  const verdict = judge(conditionsOf(request, ""), meta);
+  if (verdict === "failed") throw preconditionFailed();
+  return verdict === "not modified";
 }
 
 /**
- * @param request PUT
+ * @param request a copy
+ * @param source metadata of what is to be copied
+ * @throws {S3Error} PreconditionFailed
+ */
+export function requireCopySource(request: S3Request, source: ObjectMeta): void {
+  const verdict = judge(conditionsOf(request, "x-amz-copy-source-"), source);
+  if (verdict !== "go on") throw preconditionFailed();
+}
+
+/** Refuses a change where the object is not as the client expects. */
+export type Precondition = (current: ObjectMeta | undefined) => void;
+
+/**
+ * @param ifMatch ETag that the object must have; undefined for any
+ * @param change an object that is missing cannot be replaced, but is deleted already
+ * @returns the check
+ */
+export function etagPrecondition(
+  ifMatch: string | undefined,
+  change: "put" | "delete",
+): Precondition {
+  return (current) => {
+    if (ifMatch === undefined) return;
+    if (current === undefined) {
+      if (change === "delete") return;
+      throw new S3Error("NoSuchKey", "There is no such key");
+    }
+    if (!namesEtag(ifMatch, current.etag)) throw preconditionFailed();
+  };
+}
+
+/**
+ * @param request PUT, copy, DELETE, or the end of an upload
+ * @param change what it does to the object
  * @returns what refuses the change where the object is not as the client expects
  */
-export function putPrecondition(request: S3Request): (current: ObjectMeta | undefined) => void {
-  const ifMatch = request.headers.get("if-match");
+export function putPrecondition(
+  request: S3Request,
+  change: "put" | "delete" = "put",
+): Precondition {
+  const hasEtag = etagPrecondition(request.headers.get("if-match"), change);
   const ifNoneMatch = request.headers.get("if-none-match");
   return (current) => {
-    if (ifMatch !== undefined) {
-      if (current === undefined) throw new S3Error("NoSuchKey", "There is no such key");
-      if (!namesEtag(ifMatch, current.etag)) throw preconditionFailed();
-    }
-    if (
-      ifNoneMatch !== undefined &&
-      current !== undefined &&
-      namesEtag(ifNoneMatch, current.etag)
-    ) {
-      throw preconditionFailed();
-    }
+    hasEtag(current);
+    if (ifNoneMatch === undefined || current === undefined) return;
+    if (namesEtag(ifNoneMatch, current.etag)) throw preconditionFailed();
   };
 }
 

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { STORE_METADATA_MAX_CHARS } from "../../common/limits.ts";
 import type { PayloadCheck } from "./auth.ts";
 import { checkedBody } from "./body.ts";
-import { isNotModified, parseRange, putPrecondition } from "./conditions.ts";
+import { isNotModified, parseRange, putPrecondition, requireCopySource } from "./conditions.ts";
 import type { ObjectMeta, StagedFile } from "./object-file.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { type Reply, xmlReply } from "./reply.ts";
@@ -106,7 +106,7 @@ export async function putObject(
  * @param request with `x-amz-copy-source`
  * @param nowMs milliseconds since 1970
  * @returns the answer
- * @throws {S3Error} NoSuchBucket, NoSuchKey, InvalidArgument
+ * @throws {S3Error} NoSuchBucket, NoSuchKey, InvalidArgument, PreconditionFailed
  */
 export async function copyObject(
   store: ObjectStore,
@@ -115,10 +115,13 @@ export async function copyObject(
 ): Promise<Reply> {
   const source = copySource(request);
   store.requireBucket(request.bucket);
+  const replace = replacesMetadata(request);
+  const precondition = putPrecondition(request);
+  precondition(store.get(request.bucket, request.key));
   const { meta: from, fd } = store.open(source.bucket, source.key);
-  const replace = request.headers.get("x-amz-metadata-directive")?.toUpperCase() === "REPLACE";
   let meta: ObjectMeta;
   try {
+    requireCopySource(request, from);
     meta = await withStaged(store, async (staged) => {
       await copyData(fd, from.size, staged);
       return store.commit(staged, {
@@ -127,6 +130,7 @@ export async function copyObject(
         etag: staged.md5Hex(),
         headers: replace ? objectHeaders(request) : from.headers,
         modifiedMs: nowMs,
+        precondition,
       });
     });
   } finally {
@@ -138,6 +142,12 @@ export async function copyObject(
       ETag: `"${meta.etag}"`,
     }),
   );
+}
+
+function replacesMetadata(request: S3Request): boolean {
+  const directive = request.headers.get("x-amz-metadata-directive")?.toUpperCase() ?? "COPY";
+  if (directive === "COPY" || directive === "REPLACE") return directive === "REPLACE";
+  throw new S3Error("InvalidArgument", "The metadata of a copy is copied or replaced");
 }
 
 const readAsync = promisify(read);

@@ -20,8 +20,9 @@ import {
   renameSync,
 } from "node:fs";
 import { rmdirSync, rmSync, statSync, unlinkSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { errnoNameOf } from "../../common/errors.ts";
+import type { Precondition } from "./conditions.ts";
 import { type ObjectMeta, readObjectMeta, StagedFile } from "./object-file.ts";
 import { S3Error } from "./s3-error.ts";
 import { sha256Hex } from "./sigv4.ts";
@@ -42,7 +43,7 @@ export interface NewObject {
   readonly headers: Readonly<Record<string, string>>;
   readonly modifiedMs: number;
   /** Asked with the object that is there now, at the moment of the change; throws to refuse. */
-  readonly precondition?: (current: ObjectMeta | undefined) => void;
+  readonly precondition?: Precondition;
 }
 
 /** The store's state. */
@@ -57,6 +58,7 @@ export class ObjectStore {
   constructor(dir: string) {
     this.dir = dir;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
+    syncDirectory(dirname(dir));
     rmSync(this.#path("tmp"), { recursive: true, force: true });
     for (const part of ["tmp", "buckets", "uploads"]) {
       mkdirSync(this.#path(part), { recursive: true, mode: 0o700 });
@@ -124,10 +126,16 @@ export class ObjectStore {
     if (this.#bucket(name).objects.size > 0) {
       throw new S3Error("BucketNotEmpty", "The bucket is not empty");
     }
-    this.#buckets.delete(name);
     const dir = this.#path("buckets", name);
-    for (const shard of readdirSync(dir)) rmdirSync(join(dir, shard));
-    rmdirSync(dir);
+    // The disk first: where it refuses, the bucket must not be back only after a restart.
+    try {
+      for (const shard of readdirSync(dir)) rmdirSync(join(dir, shard));
+      rmdirSync(dir);
+    } catch (error) {
+      if (errnoNameOf(error) !== "ENOTEMPTY") throw error;
+      throw new S3Error("BucketNotEmpty", "The bucket is not empty: it holds damaged files");
+    }
+    this.#buckets.delete(name);
     syncDirectory(this.#path("buckets"));
   }
 
@@ -213,15 +221,24 @@ export class ObjectStore {
   /**
    * @param bucket name
    * @param key name
+   * @param precondition asked with the object first; throws to refuse
    * @returns whether there was such an object
-   * @throws {S3Error} NoSuchBucket
+   * @throws {S3Error} NoSuchBucket, or what the precondition throws
    */
-  delete(bucket: string, key: string): boolean {
+  delete(bucket: string, key: string, precondition?: Precondition): boolean {
     const found = this.#bucket(bucket);
-    if (!found.objects.delete(key)) return false;
-    found.sorted = null;
+    const meta = found.objects.get(key);
+    precondition?.(meta);
+    if (meta === undefined) return false;
     const path = this.#objectPath(bucket, key);
-    unlinkSync(path);
+    // The disk first: an object that it keeps would be back after a restart.
+    try {
+      unlinkSync(path);
+    } catch (error) {
+      if (errnoNameOf(error) !== "ENOENT") throw error;
+    }
+    found.objects.delete(key);
+    found.sorted = null;
     syncDirectory(join(path, ".."));
     return true;
   }

@@ -10,7 +10,12 @@ import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
 import { type Clock, systemClock } from "../../common/clock.ts";
 import { errnoNameOf, OlError } from "../../common/errors.ts";
-import { STORE_DRAIN_MS, STORE_IDLE_TIMEOUT_SEC } from "../../common/limits.ts";
+import {
+  STORE_DRAIN_MS,
+  STORE_DROP_MAX_BYTES,
+  STORE_DROP_SILENCE_MS,
+  STORE_IDLE_TIMEOUT_SEC,
+} from "../../common/limits.ts";
 import { type Logger, silentLogger } from "../../common/log.ts";
 import { authenticate, type Credentials } from "./auth.ts";
 import { ObjectStore } from "./object-store.ts";
@@ -156,14 +161,16 @@ async function answer(
     response.writeHead(200, { "content-length": "6" }).end("ready\n");
     return;
   }
-  const reply = await handle({ method, target, headers: message.headers, body: message });
+  // A refusal in the middle of the body must not take the connection with it.
+  const body = { [Symbol.asyncIterator]: () => message.iterator({ destroyOnReturn: false }) };
+  const reply = await handle({ method, target, headers: message.headers, body });
+  const isWhole = await dropRest(message);
   const fd = reply.file?.fd;
   try {
     const length = Buffer.byteLength(reply.body ?? "");
     const implied =
       reply.status === 204 || reply.status === 304 ? {} : { "content-length": length };
-    // The rest of a body that was refused is not worth reading: end the connection instead.
-    const rest = message.complete ? {} : { connection: "close" };
+    const rest = isWhole ? {} : { connection: "close" };
     response.writeHead(reply.status, { ...implied, ...rest, ...reply.headers });
     if (reply.file !== undefined) await send(reply.file, response);
     response.end(method === "HEAD" ? undefined : reply.body);
@@ -176,6 +183,36 @@ async function answer(
     target: target.split("?", 1)[0],
     status: reply.status,
     durationMs: performance.now() - startedMs,
+  });
+}
+
+/**
+ * Reads what is left of a refused body. Many clients read no answer before they have sent all: closed
+ * early, they would report a broken connection rather than the reason.
+ * @returns whether the body has come to its end; otherwise it is too long, or the client has stopped
+ */
+function dropRest(message: IncomingMessage): Promise<boolean> {
+  const announced = message.headers["content-length"];
+  const hasBody = announced !== undefined || message.headers["transfer-encoding"] !== undefined;
+  if (message.complete || !hasBody) return Promise.resolve(true);
+  if (Number(announced ?? 0) > STORE_DROP_MAX_BYTES) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    let droppedBytes = 0;
+    const finish = (): void => {
+      clearTimeout(silence);
+      message.off("data", onData);
+      message.pause();
+      resolve(message.complete);
+    };
+    const silence = setTimeout(finish, STORE_DROP_SILENCE_MS);
+    const onData = (chunk: Uint8Array): void => {
+      silence.refresh();
+      droppedBytes += chunk.length;
+      if (droppedBytes > STORE_DROP_MAX_BYTES) finish();
+    };
+    message.on("data", onData);
+    for (const event of ["end", "close", "error"]) message.once(event, finish);
+    message.resume();
   });
 }
 

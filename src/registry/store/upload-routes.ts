@@ -1,6 +1,7 @@
 /** Operations of multipart uploads. */
 
 import type { PayloadCheck } from "./auth.ts";
+import { CHECKSUM_HEADERS, CHECKSUM_PREFIX } from "./checksum.ts";
 import { checkedBody, xmlBody, xmlChildren, xmlChildText } from "./body.ts";
 import { putPrecondition } from "./conditions.ts";
 import { objectHeaders, withStaged } from "./object-routes.ts";
@@ -8,7 +9,8 @@ import type { ObjectStore } from "./object-store.ts";
 import { type Reply, xmlReply } from "./reply.ts";
 import { queryValue, type S3Request } from "./request.ts";
 import { S3Error, xmlDocument } from "./s3-error.ts";
-import type { Upload, Uploads } from "./uploads.ts";
+import { claimsOfPart, UploadChecksums } from "./upload-checksums.ts";
+import type { Upload, Uploads, WantedPart } from "./uploads.ts";
 
 /** What the operations work on. */
 export interface UploadContext {
@@ -64,40 +66,72 @@ export async function uploadPart(
  * @param context store and uploads
  * @param request POST `?uploadId` with the list of parts
  * @param check of `authenticate`
- * @returns the answer
- * @throws {S3Error} NoSuchUpload, InvalidPart, MalformedXML
+ * @returns the answer; the same again where the request is repeated, as clients do that lost it
+ * @throws {S3Error} NoSuchUpload, InvalidPart, BadDigest, MalformedXML
  */
 export async function completeUpload(
   context: UploadContext,
   request: S3Request,
   check: PayloadCheck,
 ): Promise<Reply> {
-  const upload = theUpload(context, request);
+  const { uploads } = context;
   const { bucket, key } = request;
-  const wanted = xmlChildren(await xmlBody(request, check), "Part").map((part) => ({
-    number: Number(xmlChildText(part, "PartNumber")),
-    etag: (xmlChildText(part, "ETag") ?? "").replaceAll('"', ""),
-  }));
-  const meta = await withStaged(context.store, async (staged) => {
-    const etag = await context.uploads.assemble(upload, wanted, staged);
-    return context.store.commit(staged, {
-      bucket,
-      key,
-      etag,
-      headers: upload.headers,
-      modifiedMs: context.nowMs,
-      precondition: putPrecondition(request),
-    });
-  });
-  context.uploads.end(upload);
+  const id = queryValue(request, "uploadId") ?? "";
+  if (uploads.tryFinished(id, bucket, key) === null) uploads.get(id, bucket, key);
+  // Checksums in the headers are those of the object.
+  const wanted = wantedParts(await xmlBody(request, check, ["content-md5"]));
+  const etag =
+    uploads.tryFinished(id, bucket, key) ??
+    (await uploads.once(uploads.get(id, bucket, key), (upload) =>
+      joinParts(context, request, upload, wanted),
+    ));
   return xmlReply(
     xmlDocument("CompleteMultipartUploadResult", {
       Location: `/${bucket}/${key}`,
       Bucket: bucket,
       Key: key,
-      ETag: `"${meta.etag}"`,
+      ETag: `"${etag}"`,
     }),
   );
+}
+
+function wantedParts(document: unknown): WantedPart[] {
+  return xmlChildren(document, "Part").map((part) => ({
+    number: Number(xmlChildText(part, "PartNumber")),
+    etag: (xmlChildText(part, "ETag") ?? "").replaceAll('"', ""),
+    claims: claimsOfPart((element) => xmlChildText(part, element)),
+  }));
+}
+
+/** @returns the ETag of the object that the parts have become */
+async function joinParts(
+  { store, uploads, nowMs }: UploadContext,
+  request: S3Request,
+  upload: Upload,
+  wanted: readonly WantedPart[],
+): Promise<string> {
+  const { bucket, key, headers } = upload;
+  const claims = CHECKSUM_HEADERS.filter((name) => name.startsWith(CHECKSUM_PREFIX)).flatMap(
+    (name) => {
+      const value = request.headers.get(name);
+      return value === undefined ? [] : [[name, value] as const];
+    },
+  );
+  const checksums = new UploadChecksums(
+    new Map(claims),
+    request.headers.get("x-amz-checksum-type"),
+  );
+  const size = request.headers.get("x-amz-mp-object-size");
+  return withStaged(store, async (staged) => {
+    const etag = await uploads.assemble(upload, wanted, staged, checksums);
+    if (size !== undefined && Number(size) !== staged.sizeBytes) {
+      throw new S3Error("InvalidRequest", `The parts have ${staged.sizeBytes} bytes together`);
+    }
+    const precondition = putPrecondition(request);
+    await store.commit(staged, { bucket, key, etag, headers, modifiedMs: nowMs, precondition });
+    uploads.finish(upload, etag);
+    return etag;
+  });
 }
 
 /**

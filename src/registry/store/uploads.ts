@@ -1,6 +1,7 @@
 /**
  * Multipart uploads: parts as files until they are put together. They survive a restart of the
- * store; those that nobody finished are dropped after a day.
+ * store; those that nobody finished are dropped after a day. What became of finished ones is known
+ * for a while, since a client that lost the answer asks again.
  *
  * | path below `uploads/<ID>/` | holds |
  * | --- | --- |
@@ -9,10 +10,12 @@
  */
 
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, createReadStream, existsSync, fsyncSync, openSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  STORE_FINISHED_UPLOADS_MAX,
   STORE_OBJECT_MAX_BYTES,
   STORE_PARTS_MAX,
   STORE_UPLOAD_AGE_MAX_MS,
@@ -21,6 +24,7 @@ import {
 import type { StagedFile } from "./object-file.ts";
 import { type ObjectStore, syncDirectory } from "./object-store.ts";
 import { S3Error } from "./s3-error.ts";
+import type { Claims, UploadChecksums } from "./upload-checksums.ts";
 
 /** A multipart upload that is under way. */
 export interface Upload {
@@ -38,6 +42,11 @@ export interface Part {
   readonly size: number;
 }
 
+/** A part as the end of an upload names it. */
+export interface WantedPart extends Pick<Part, "number" | "etag"> {
+  readonly claims: Claims;
+}
+
 const DESCRIPTION = "upload.json";
 const PART_FILE = /^(\d{1,5})-([0-9a-f]{32})$/;
 
@@ -45,20 +54,29 @@ const PART_FILE = /^(\d{1,5})-([0-9a-f]{32})$/;
 export class Uploads {
   readonly #dir: string;
   readonly #uploads = new Map<string, Upload>();
+  /** ETags by id, oldest first. */
+  readonly #finished = new Map<string, Pick<Upload, "bucket" | "key"> & { etag: string }>();
+  readonly #finishing = new Map<string, Promise<string>>();
 
   /**
    * @param store whose directory holds them
-   * @param nowMs milliseconds since 1970; older ones than a day are dropped
+   * @param nowMs milliseconds since 1970
    */
   constructor(store: ObjectStore, nowMs: number) {
     this.#dir = join(store.dir, "uploads");
     for (const id of readdirSync(this.#dir)) {
       const upload = this.#load(id);
-      if (upload === null || nowMs - upload.createdMs > STORE_UPLOAD_AGE_MAX_MS) {
-        rmSync(join(this.#dir, id), { recursive: true, force: true });
-      } else {
-        this.#uploads.set(id, upload);
-      }
+      if (upload === null) rmSync(join(this.#dir, id), { recursive: true, force: true });
+      else this.#uploads.set(id, upload);
+    }
+    this.#sweep(nowMs);
+  }
+
+  /** Drops what nobody has finished for too long; it would keep its place and its disk for ever. */
+  #sweep(nowMs: number): void {
+    for (const upload of this.#uploads.values()) {
+      const isOld = nowMs - upload.createdMs > STORE_UPLOAD_AGE_MAX_MS;
+      if (isOld && !this.#finishing.has(upload.id)) this.end(upload);
     }
   }
 
@@ -73,11 +91,12 @@ export class Uploads {
   }
 
   /**
-   * @param upload where it will go
+   * @param upload where it will go; `createdMs` is now
    * @returns its id: letters and digits only, since some clients do not escape it
    * @throws {S3Error} SlowDown where too many are under way
    */
   begin(upload: Omit<Upload, "id">): string {
+    this.#sweep(upload.createdMs);
     if (this.#uploads.size >= STORE_UPLOADS_MAX) {
       throw new S3Error("SlowDown", "Too many uploads are under way");
     }
@@ -85,7 +104,7 @@ export class Uploads {
     const dir = join(this.#dir, id);
     mkdirSync(dir, { mode: 0o700 });
     const whole: Upload = { id, ...upload };
-    writeFileSync(join(dir, DESCRIPTION), JSON.stringify(whole), { mode: 0o600 });
+    writeDurably(join(dir, DESCRIPTION), JSON.stringify(whole));
     syncDirectory(dir);
     syncDirectory(this.#dir);
     this.#uploads.set(id, whole);
@@ -162,13 +181,15 @@ export class Uploads {
    * @param upload under way
    * @param wanted numbers and ETags
    * @param staged receives the data
+   * @param checksums that it must have
    * @returns the ETag of the whole
-   * @throws {S3Error} InvalidPart, InvalidPartOrder, EntityTooLarge
+   * @throws {S3Error} InvalidPart, InvalidPartOrder, EntityTooLarge, BadDigest
    */
   async assemble(
     upload: Upload,
-    wanted: readonly Pick<Part, "number" | "etag">[],
+    wanted: readonly WantedPart[],
     staged: StagedFile,
+    checksums: UploadChecksums,
   ): Promise<string> {
     const there = new Map(this.parts(upload).map((part) => [part.number, part]));
     const md5 = createHash("md5");
@@ -186,16 +207,69 @@ export class Uploads {
     if (total > STORE_OBJECT_MAX_BYTES) {
       throw new S3Error("EntityTooLarge", `Objects have at most ${STORE_OBJECT_MAX_BYTES} bytes`);
     }
-    for (const { number, etag } of wanted) {
+    for (const { number, etag, claims } of wanted) {
+      checksums.beginPart(claims);
       const source = createReadStream(join(this.#dir, upload.id, `${number}-${etag}`));
-      for await (const chunk of source as AsyncIterable<Buffer>) await staged.write(chunk);
+      for await (const chunk of source as AsyncIterable<Buffer>) {
+        checksums.update(chunk);
+        await staged.write(chunk);
+      }
+      checksums.endPart(claims);
     }
+    checksums.end();
     return `${md5.digest("hex")}-${wanted.length}`;
+  }
+
+  /**
+   * Finishes an upload; a request that comes meanwhile gets what the first one gets.
+   * @param upload under way
+   * @param step joins its parts
+   * @returns the ETag that `step` gives
+   */
+  async once(upload: Upload, step: (upload: Upload) => Promise<string>): Promise<string> {
+    const running = this.#finishing.get(upload.id);
+    if (running !== undefined) return running;
+    const finishing = step(upload).finally(() => this.#finishing.delete(upload.id));
+    this.#finishing.set(upload.id, finishing);
+    return finishing;
+  }
+
+  /**
+   * @param upload that has become an object
+   * @param etag of the object
+   */
+  finish(upload: Upload, etag: string): void {
+    const { id, bucket, key } = upload;
+    this.#finished.set(id, { bucket, key, etag });
+    const [oldest] = this.#finished.keys();
+    if (this.#finished.size > STORE_FINISHED_UPLOADS_MAX) this.#finished.delete(oldest ?? "");
+    this.end(upload);
+  }
+
+  /**
+   * @param id of `begin`
+   * @param bucket it was begun for
+   * @param key it was begun for
+   * @returns the ETag of what it has become, or null where it is not finished or long forgotten
+   */
+  tryFinished(id: string, bucket: string, key: string): string | null {
+    const found = this.#finished.get(id);
+    return found?.bucket === bucket && found.key === key ? found.etag : null;
   }
 
   /** @param upload to forget with all its parts */
   end(upload: Upload): void {
     this.#uploads.delete(upload.id);
     rmSync(join(this.#dir, upload.id), { recursive: true, force: true });
+  }
+}
+
+function writeDurably(path: string, text: string): void {
+  const fd = openSync(path, "wx", 0o600);
+  try {
+    writeFileSync(fd, text);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }

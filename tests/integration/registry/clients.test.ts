@@ -5,7 +5,9 @@ import { randomFillSync } from "node:crypto";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import type { Clock } from "../../../src/common/clock.ts";
 import { INSTALL_TIMEOUT_MS, npmClients, pythonClients } from "./clients/install.ts";
+import { FaultyProxy } from "./faulty-proxy.ts";
 import { failureOf, KEYS, RegistryFixture } from "./fixture.ts";
 
 const fixture = new RegistryFixture();
@@ -43,6 +45,84 @@ test("boto3: objects, listings, multipart, checksums, signatures", async () => {
   ]);
   expect({ out: out.trim(), err }).toEqual({ out: "all done", err: "" });
 }, 180_000);
+
+describe("signatures of boto3", () => {
+  /** Runs a step with a client `s3` and the bucket's name `b`; the result is what it prints. */
+  async function boto(url: string, step: string): Promise<string> {
+    const script = [
+      "import boto3, sys",
+      "from botocore.client import Config",
+      "from botocore.exceptions import ClientError",
+      `s3 = boto3.client("s3", endpoint_url=sys.argv[1], region_name="us-east-1",`,
+      `  aws_access_key_id="${KEYS.accessKey}", aws_secret_access_key="${KEYS.secretKey}",`,
+      `  config=Config(signature_version="s3v4", retries={"max_attempts": 1}))`,
+      `b = "registry"`,
+      step,
+    ].join("\n");
+    const child = Bun.spawn([join(bin, "python"), "-c", script, url], {
+      stdout: "pipe",
+      stderr: "inherit",
+      env: { PATH: process.env["PATH"], AWS_EC2_METADATA_DISABLED: "true" },
+    });
+    const out = await child.stdout.text();
+    expect(await child.exited).toBe(0);
+    return out.trim();
+  }
+
+  test("expire: a URL after its life, a header when clocks differ", async () => {
+    await using own = new RegistryFixture();
+    let aheadMs = 0;
+    const clock: Clock = { nowUs: () => 0, wallMs: () => Date.now() + aheadMs };
+    const { url } = await own.startStore(0, clock);
+    const signed = await boto(
+      url,
+      's3.put_object(Bucket=b, Key="k", Body=b"data")\n' +
+        'print(s3.generate_presigned_url("get_object", {"Bucket": b, "Key": "k"}, ExpiresIn=60))',
+    );
+    expect(await (await fetch(signed)).text()).toBe("data");
+    aheadMs = 61_000;
+    const expired = await fetch(signed);
+    expect([expired.status, await expired.text()]).toEqual([
+      403,
+      expect.stringContaining("Request has expired"),
+    ]);
+    aheadMs = 16 * 60_000;
+    const code = await boto(
+      url,
+      'try: s3.get_object(Bucket=b, Key="k")\n' +
+        'except ClientError as error: print(error.response["Error"]["Code"])',
+    );
+    expect(code).toBe("RequestTimeTooSkewed");
+  }, 60_000);
+
+  test("do not hold for another body, key or method", async () => {
+    await using proxy = await FaultyProxy.start(endpoint);
+    await boto(proxy.url, 's3.put_object(Bucket=b, Key="replayed", Body=b"good")');
+    const put = proxy.seen.find(({ method }) => method === "PUT");
+    const replay = async (target: string, init: RequestInit): Promise<string> => {
+      const { connection: _connection, expect: _expect, ...headers } = put?.headers ?? {};
+      // The body as boto3 framed it, so that only what is changed differs.
+      const answer = await fetch(endpoint + target, { ...init, headers });
+      return /<Code>(\w+)/.exec(await answer.text())?.[1] ?? String(answer.status);
+    };
+    const body = Buffer.concat(put?.chunks ?? []);
+    const evil = Buffer.from(body.toString("latin1").replace("good", "evil"), "latin1");
+    expect(evil.equals(body)).toBe(false);
+    const target = put?.target ?? "";
+    expect(await replay(target, { method: "PUT", body: evil })).toMatch(
+      /^(XAmzContentSHA256Mismatch|BadDigest|SignatureDoesNotMatch)$/,
+    );
+    expect(await replay("/registry/else", { method: "PUT", body })).toBe("SignatureDoesNotMatch");
+    expect(await replay(target, { method: "POST", body })).toBe("SignatureDoesNotMatch");
+    // The request itself is a good one.
+    expect(await replay(target, { method: "PUT", body })).toBe("200");
+    const got = await boto(
+      endpoint,
+      'print(s3.get_object(Bucket=b, Key="replayed")["Body"].read())',
+    );
+    expect(got).toBe("b'good'");
+  }, 60_000);
+});
 
 describe("AWS CLI", () => {
   interface Ran {
@@ -186,13 +266,16 @@ test("AWS SDK for JavaScript: trailing checksums of streams, parts, conditions, 
   const { getSignedUrl } = npm("@aws-sdk/s3-request-presigner") as {
     getSignedUrl(this: void, client: object, command: object, options: object): Promise<string>;
   };
-  const client = new sdk.S3Client({
+  const options = {
     endpoint,
     region: "eu-central-1",
     forcePathStyle: true,
     maxAttempts: 1,
     credentials: { accessKeyId: KEYS.accessKey, secretAccessKey: KEYS.secretKey },
-  });
+  };
+  const client = new sdk.S3Client(options);
+  // Otherwise it signs into URLs the checksum of the body that it has not got: that of nothing.
+  const signer = new sdk.S3Client({ ...options, requestChecksumCalculation: "WHEN_REQUIRED" });
   const send = (name: `${string}Command`, input: object): Promise<Record<string, unknown>> =>
     client.send(
       new (sdk as unknown as Record<string, AwsCommand>)[name]!({ Bucket: "registry", ...input }),
@@ -232,6 +315,15 @@ test("AWS SDK for JavaScript: trailing checksums of streams, parts, conditions, 
     { expiresIn: 60 },
   );
   expect(data.equals(Buffer.from(await (await fetch(url)).arrayBuffer()))).toBe(true);
+  await presignedBySdk(
+    (name, input) =>
+      getSignedUrl(
+        signer,
+        new (sdk as unknown as Record<string, AwsCommand>)[name]!({ Bucket: "registry", ...input }),
+        { expiresIn: 60 },
+      ),
+    (key) => send("HeadObjectCommand", { Key: key }),
+  );
   const listed = await send("ListObjectsV2Command", { Prefix: "stream/", MaxKeys: 2 });
   expect(listed).toMatchObject({ KeyCount: 2, IsTruncated: true });
   const missing = await failureOf(send("GetObjectCommand", { Key: "missing" }));
@@ -244,6 +336,30 @@ test("AWS SDK for JavaScript: trailing checksums of streams, parts, conditions, 
   });
   expect(await send("ListObjectsV2Command", { Prefix: "stream/" })).toMatchObject({ KeyCount: 0 });
 }, 180_000);
+
+/** What the SDK presigns it puts into the query, headers included: they must count there. */
+async function presignedBySdk(
+  sign: (name: `${string}Command`, input: object) => Promise<string>,
+  head: (key: string) => Promise<Record<string, unknown>>,
+): Promise<void> {
+  const put = async (url: string, body = ""): Promise<string> => {
+    const answer = await fetch(url, { method: "PUT", body });
+    return `${answer.status} ${/<Code>(\w+)/.exec(await answer.text())?.[1] ?? ""}`.trim();
+  };
+  const metadata = { Key: "signed", Metadata: { who: "me" } };
+  expect(await put(await sign("PutObjectCommand", metadata), "body")).toBe("200");
+  expect(await head("signed")).toMatchObject({ Metadata: { who: "me" }, ContentLength: 4 });
+  const copy = { Key: "signed-copy", CopySource: "/registry/signed" };
+  const url = await sign("CopyObjectCommand", copy);
+  expect(url).toContain("x-amz-copy-source");
+  expect(await put(url)).toBe("200");
+  expect(await head("signed-copy")).toMatchObject({ ContentLength: 4 });
+  const wrong = { Key: "signed", ChecksumCRC32: "AAAAAA==" };
+  expect(await put(await sign("PutObjectCommand", wrong), "else")).toBe("400 BadDigest");
+  const tagged = { Key: "signed", Tagging: "a=b" };
+  expect(await put(await sign("PutObjectCommand", tagged), "else")).toBe("501 NotImplemented");
+  expect(await head("signed")).toMatchObject({ ContentLength: 4 });
+}
 
 test("Bun's client: write, ranges, parts, listing, presigned, errors", async () => {
   const client = new Bun.S3Client({

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "tar";
+import { type Clock, systemClock } from "../../../src/common/clock.ts";
 import { serveStore, type StoreServer } from "../../../src/registry/store/server.ts";
 
 /** Keys of every store in these tests. */
@@ -15,10 +16,13 @@ export class RegistryFixture {
   store: StoreServer | null = null;
   #numbers = 0;
 
-  /** @param port of an earlier store, to take its place */
-  async startStore(port = 0): Promise<StoreServer> {
+  /**
+   * @param port of an earlier store, to take its place
+   * @param clock that it sees; default: the machine's
+   */
+  async startStore(port = 0, clock: Clock = systemClock): Promise<StoreServer> {
     this.store = await serveStore(
-      { dir: join(this.dir, "store"), credentials: KEYS, buckets: ["registry"] },
+      { dir: join(this.dir, "store"), credentials: KEYS, buckets: ["registry"], clock },
       { bind: "127.0.0.1", port },
     );
     return this.store;

@@ -5,13 +5,13 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { OlError } from "../../../src/common/errors.ts";
 import { openRegistry } from "../../../src/registry/open.ts";
 import { S3Registry } from "../../../src/registry/s3-registry.ts";
+import { waitFor } from "../../helpers/wait-for.ts";
 import { INSTALL_TIMEOUT_MS, pythonClients } from "./clients/install.ts";
+import { type Fault, FaultyProxy } from "./faulty-proxy.ts";
 import { failureOf, KEYS, RegistryFixture } from "./fixture.ts";
 
 const fixture = new RegistryFixture();
@@ -27,7 +27,11 @@ beforeAll(async () => {
     stderr: "ignore",
   });
   const url = `http://127.0.0.1:${port}`;
-  while ((await fetch(`${url}/moto-api/`).catch(() => null)) === null) await Bun.sleep(50);
+  await waitFor(
+    async () => (await fetch(`${url}/moto-api/`).catch(() => null)) !== null,
+    "moto answers",
+    60_000,
+  );
   const made = await fetch(`${url}/registry`, { method: "PUT" });
   expect(made.status).toBe(200);
   servers["moto"] = url;
@@ -47,7 +51,7 @@ async function freePort(): Promise<number> {
 }
 
 function connect(server: string, stallMs?: number): S3Registry {
-  return new S3Registry(server, KEYS, stallMs);
+  return new S3Registry(server, KEYS, stallMs === undefined ? {} : { stallMs });
 }
 
 describe.each(["embedded store", "moto"])("S3Registry on %s", (which) => {
@@ -189,48 +193,6 @@ describe("S3Registry on the embedded store", () => {
   });
 });
 
-/** What the proxy does to the answer of the n-th request, from 0. */
-type Fault = "none" | "500" | "403" | "cut" | "silent" | "damaged";
-
-/** A proxy that spoils answers by plan; the last fault stays. */
-async function faultyProxy(
-  target: string,
-  plan: Fault[],
-): Promise<{ url: string; server: Server; seen: () => number }> {
-  let count = 0;
-  const server = createServer((message, response) => {
-    const fault = plan[Math.min(count++, plan.length - 1)];
-    const serve = async (): Promise<void> => {
-      if (fault === "500" || fault === "403") {
-        response.writeHead(Number(fault)).end();
-        return;
-      }
-      if (fault === "silent") return;
-      const { host: _host, ...headers } = message.headers;
-      const answer = await fetch(target + (message.url ?? "/"), {
-        method: message.method ?? "GET",
-        headers: { ...(headers as Record<string, string>), host: message.headers.host ?? "" },
-      });
-      const body = Buffer.from(await answer.arrayBuffer());
-      if (fault === "damaged" && body.length > 30) body[25]! ^= 0xff;
-      const out = Object.fromEntries(answer.headers);
-      response.writeHead(answer.status, { ...out, "content-length": out["content-length"] ?? "0" });
-      if (fault === "cut" && body.length > 0) {
-        response.write(body.subarray(0, body.length >> 1), () => response.destroy());
-      } else {
-        response.end(body);
-      }
-    };
-    serve().catch(() => response.destroy());
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    server,
-    seen: () => count,
-  };
-}
-
 describe("S3Registry behind a faulty network", () => {
   const cases: [string, Fault[], string | null][] = [
     ["one 500", ["500", "none"], null],
@@ -246,23 +208,18 @@ describe("S3Registry behind a faulty network", () => {
     const direct = connect(servers["embedded store"] as string);
     const text = `# ${what}\n${"x = 1\n".repeat(500)}`;
     const version = await direct.put("faulty", await fixture.bundle({ "lambda_func.py": text }));
-    const proxy = await faultyProxy(servers["embedded store"] as string, plan);
-    try {
-      const registry = connect(proxy.url, 300);
-      const dest = fixture.newDir();
-      if (code === null) {
-        expect(await registry.pull("faulty", version, dest)).toEqual(version);
-        expect(fixture.handlerOf(dest)).toBe(text);
-        expect(proxy.seen()).toBe(plan.length);
-      } else {
-        const error = (await failureOf(registry.pull("faulty", version, dest))) as OlError;
-        expect(error.code as string).toBe(code);
-        expect(readdirSync(dest)).toEqual([]);
-      }
-      expect(readdirSync(fixture.dir).filter((name) => name.includes("~"))).toEqual([]);
-    } finally {
-      proxy.server.closeAllConnections();
-      proxy.server.close();
+    await using proxy = await FaultyProxy.start(servers["embedded store"] as string, plan);
+    const registry = connect(proxy.url, 300);
+    const dest = fixture.newDir();
+    if (code === null) {
+      expect(await registry.pull("faulty", version, dest)).toEqual(version);
+      expect(fixture.handlerOf(dest)).toBe(text);
+      expect(proxy.seen.length).toBe(plan.length);
+    } else {
+      const error = (await failureOf(registry.pull("faulty", version, dest))) as OlError;
+      expect(error.code as string).toBe(code);
+      expect(readdirSync(dest)).toEqual([]);
     }
+    expect(readdirSync(fixture.dir).filter((name) => name.includes("~"))).toEqual([]);
   });
 });

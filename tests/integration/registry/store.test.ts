@@ -1,9 +1,13 @@
 /** What the embedded store promises beyond the protocol: memory, durability, refusals on raw sockets. */
 
 import { expect, test } from "bun:test";
-import { readdirSync, readFileSync, statSync, truncateSync } from "node:fs";
+import { randomFillSync } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, statfsSync, statSync, truncateSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { S3Registry } from "../../../src/registry/s3-registry.ts";
+import { requires } from "../../helpers/requires.ts";
+import { waitFor } from "../../helpers/wait-for.ts";
 import { failureOf, KEYS, RegistryFixture } from "./fixture.ts";
 
 interface StoreProcess extends AsyncDisposable {
@@ -104,7 +108,7 @@ test("kill -9 in the middle of a put leaves the old object, whole, and nothing e
     readdirSync(join(dir, "tmp")).some(
       (file) => statSync(join(dir, "tmp", file)).size >= 3_000_000,
     );
-  while (!arrived()) await Bun.sleep(5);
+  await waitFor(arrived, "3 MB have arrived");
   await store.kill();
   await cut.catch(() => null);
   await using again = await startProcess(dir);
@@ -128,7 +132,7 @@ test("a client that goes away in the middle of a put changes nothing", async () 
     });
     socket.on("close", () => resolve());
   });
-  while (readdirSync(tmp).length > 0) await Bun.sleep(5);
+  await waitFor(() => readdirSync(tmp).length === 0, "the staged file is gone");
   expect(await client(store.url).file("hello").text()).toBe("old");
 });
 
@@ -194,3 +198,71 @@ test("a port that is taken is an error that says so", async () => {
   const error = await failureOf(second.startStore(store.port));
   expect(error).toMatchObject({ code: "port_taken" });
 });
+
+/** A file system of 2 MiB for one test. */
+class SmallDisk implements Disposable {
+  readonly #dir: string;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+    mkdirSync(dir);
+    expect(Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=2m", "none", dir]).exitCode).toBe(0);
+  }
+
+  freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.#dir);
+    return bavail * bsize;
+  }
+
+  [Symbol.dispose](): void {
+    Bun.spawnSync(["umount", this.#dir]);
+  }
+}
+
+requires({ root: true })(
+  "a full disk is told as such and leaves what was there, whole",
+  async () => {
+    await using fixture = new RegistryFixture();
+    const dir = join(fixture.dir, "store");
+    using disk = new SmallDisk(dir);
+    expect(disk.freeBytes()).toBeLessThan(3 * 1024 * 1024);
+    const store = await fixture.startStore();
+    const s3 = client(store.url);
+    await s3.write("kept", "kept");
+    const large = randomFillSync(new Uint8Array(4 * 1024 * 1024));
+    const put = async (path: string): Promise<unknown> => {
+      const answer = await fetch(s3.presign(path, { method: "PUT" }), {
+        method: "PUT",
+        body: large,
+      });
+      return [answer.status, /<Code>(\w+)/.exec(await answer.text())?.[1]];
+    };
+    expect(await put("kept")).toEqual([507, "StorageFull"]);
+    expect(readdirSync(join(dir, "tmp"))).toEqual([]);
+    expect(await s3.file("kept").text()).toBe("kept");
+
+    const registry = new S3Registry(store.url, KEYS);
+    const small = await fixture.bundle({ "lambda_func.py": "x = 1\n" });
+    const version = await registry.put("hello", small);
+    for (const sizeMib of [4, 17]) {
+      const data = randomFillSync(new Uint8Array(sizeMib * 1024 * 1024));
+      const bundle = await fixture.bundle({ "lambda_func.py": "x = 2\n", data });
+      expect(await failureOf(registry.put("hello", bundle))).toMatchObject({
+        code: "registry_unavailable",
+        message: expect.stringContaining("507 StorageFull"),
+      });
+      expect([readdirSync(join(dir, "tmp")), readdirSync(join(dir, "uploads"))]).toEqual([[], []]);
+    }
+    expect(await registry.resolve("hello")).toEqual(version);
+    await registry.pull("hello", version, fixture.newDir());
+    expect((await registry.list()).map(({ name }) => name)).toEqual(["hello", "kept"]);
+    // There is room for small things still, also after a restart.
+    await store.stop();
+    await fixture.startStore(store.port);
+    await s3.write("later", "later");
+    expect(await s3.file("later").text()).toBe("later");
+    await fixture.store?.stop();
+    fixture.store = null;
+  },
+  60_000,
+);

@@ -72,6 +72,29 @@ describe("openLogFile()", () => {
     expect([text(), text(".1")]).toEqual(["theirs\n", `${"x".repeat(MAX_BYTES)}mine\n`]);
   });
 
+  test("loses no line that another process writes while the log is moved away", () => {
+    const other = openSync(path, "a");
+    let count = 0;
+    const afterCopy = (): void => {
+      if (count++ < 3) writeSync(other, `theirs ${count}\n`);
+    };
+    log = openLogFile(path, { maxBytes: MAX_BYTES, afterCopy });
+    log.write("x".repeat(MAX_BYTES), true);
+    closeSync(other);
+    expect(count).toBe(4);
+    const theirs = ["theirs 1", "theirs 2", "theirs 3", ""].join("\n");
+    expect(`${text(".1")}${text()}`).toBe(`${"x".repeat(MAX_BYTES)}${theirs}`);
+  });
+
+  test("does not follow a writer for ever that is as fast as the copy", () => {
+    const other = openSync(path, "a");
+    const afterCopy = (): void => void writeSync(other, "more\n");
+    log = openLogFile(path, { maxBytes: MAX_BYTES, afterCopy });
+    log.write("x".repeat(MAX_BYTES), true);
+    closeSync(other);
+    expect(text().length).toBe(0);
+  });
+
   test("bounds what only others write", async () => {
     open();
     appendFileSync(path, "x".repeat(10 * MAX_BYTES));

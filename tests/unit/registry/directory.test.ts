@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { OlError } from "../../../src/common/errors.ts";
 import { DirectoryRegistry } from "../../../src/registry/directory.ts";
 import { packBundle } from "../../../src/registry/pack.ts";
@@ -250,7 +250,7 @@ describe("DirectoryRegistry", () => {
     expect((await fixture.refusal("hello")).code).toBe("bundle_invalid");
   });
 
-  test("put() replaces a directory by the bundle, and remove() ends the lambda", async () => {
+  test("put() sets a directory aside for the bundle, and remove() ends the lambda", async () => {
     fixture.write("hello/lambda_func.py", "old");
     const source = join(fixture.path, "source");
     mkdirSync(source);
@@ -259,17 +259,19 @@ describe("DirectoryRegistry", () => {
     await packBundle(source, bundle);
     const told: number[] = [];
     const before = await fixture.version("hello");
-    const { id } = await fixture.registry.put("hello", bundle, (sent) => told.push(sent));
+    const put = await fixture.registry.put("hello", bundle, (sent) => told.push(sent));
+    const { id, keptDir = "" } = put;
     expect(id).not.toBe(before as string);
     expect(told.at(-1)).toBe(statSync(bundle).size);
-    expect(readdirSync(fixture.dir)).toEqual(["hello.tar.gz"]);
+    expect(readdirSync(fixture.dir).toSorted()).toEqual(["hello.tar.gz", basename(keptDir)]);
+    expect(readFileSync(join(keptDir, "lambda_func.py"), "utf8")).toBe("old");
     expect(readFileSync(join((await fixture.pull("hello")).dir, "lambda_func.py"), "utf8")).toBe(
       CODE,
     );
     expect(await fixture.registry.list()).toMatchObject([{ name: "hello", version: id }]);
     expect(await fixture.registry.remove("hello")).toBe(true);
     expect(await fixture.registry.remove("hello")).toBe(false);
-    expect(readdirSync(fixture.dir)).toEqual([]);
+    expect(readdirSync(fixture.dir)).toEqual([basename(keptDir)]);
   });
 
   test("remove() takes a link away, not what it points to", async () => {

@@ -3,12 +3,15 @@
 Arguments: endpoint, access key, secret key.
 """
 
+import base64
 import hashlib
+import http.client
 import io
 import os
 import sys
 import urllib.error
 import urllib.request
+import zlib
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -64,6 +67,13 @@ def objects(s3):
     assert code_of(s3.put_object, Bucket="b-one", Key="dir/hello", Body=b"", IfNoneMatch="*") == "PreconditionFailed"
     s3.copy_object(Bucket="b-one", Key="copy ü", CopySource={"Bucket": "b-one", "Key": "dir/hello"})
     assert s3.get_object(Bucket="b-one", Key="copy ü")["Body"].read() == body
+    source = {"Bucket": "b-one", "Key": "dir/hello"}
+    copy = {"Bucket": "b-one", "Key": "copy ü", "CopySource": source, "CopySourceIfMatch": '"x"'}
+    assert code_of(s3.copy_object, **copy) == "PreconditionFailed"
+    assert code_of(s3.delete_object, Bucket="b-one", Key="dir/hello", IfMatch='"x"') == "PreconditionFailed"
+    for extra in ({"Tagging": "a=b"}, {"ACL": "public-read"}, {"ServerSideEncryption": "aws:kms"}):
+        assert code_of(s3.put_object, Bucket="b-one", Key="dir/hello", Body=b"", **extra) == "NotImplemented"
+    s3.put_object(Bucket="b-one", Key="private", Body=b"", ACL="private", StorageClass="STANDARD")
     assert code_of(s3.get_object, Bucket="b-one", Key="nothing") == "NoSuchKey"
     assert code_of(s3.get_object, Bucket="b-two", Key="nothing") == "NoSuchBucket"
     assert code_of(s3.get_object_acl, Bucket="b-one", Key="dir/hello") == "NotImplemented"
@@ -112,6 +122,16 @@ def multipart(s3):
     s3.download_fileobj("b-one", "big", target, Config=config)
     assert target.getvalue() == data
     assert s3.head_object(Bucket="b-one", Key="big")["ETag"].endswith('-3"')
+    whole = {"Bucket": "b-one", "Key": "summed"}
+    checksum = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
+    upload = s3.create_multipart_upload(**whole, **checksum)["UploadId"]
+    part = s3.upload_part(**whole, UploadId=upload, PartNumber=1, Body=data, ChecksumAlgorithm="CRC32")
+    done = {**whole, "UploadId": upload, "ChecksumType": "FULL_OBJECT"}
+    done["MultipartUpload"] = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    assert code_of(s3.complete_multipart_upload, **done, ChecksumCRC32="AAAAAA==") == "BadDigest"
+    crc = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+    first = s3.complete_multipart_upload(**done, ChecksumCRC32=crc)
+    assert s3.complete_multipart_upload(**done, ChecksumCRC32=crc)["ETag"] == first["ETag"]
     upload = s3.create_multipart_upload(Bucket="b-one", Key="never")["UploadId"]
     s3.upload_part(Bucket="b-one", Key="never", UploadId=upload, PartNumber=1, Body=b"x")
     assert len(s3.list_parts(Bucket="b-one", Key="never", UploadId=upload)["Parts"]) == 1
@@ -137,6 +157,14 @@ def signatures(s3):
     assert fetch(put, data=b"data", method="PUT")[0] == 200
     assert s3.get_object(Bucket="b-one", Key="via-url")["Body"].read() == b"data"
     assert fetch(ENDPOINT + "/b-one/via-url")[0] == 403
+    # These send all of a body before they read why it was refused.
+    large = b"x" * (20 << 20)
+    assert fetch(ENDPOINT + "/b-one/via-url", data=large, method="PUT")[0] == 403
+    connection = http.client.HTTPConnection(ENDPOINT.removeprefix("http://"))
+    for length in (len(large), 4):
+        connection.request("PUT", "/b-one/via-url", body=large[:length])
+        answer = connection.getresponse()
+        assert answer.status == 403 and b"AccessDenied" in answer.read()
 
 
 for style in ({}, {"signature_version": "s3v4"}, {"request_checksum_calculation": "when_required"}):
