@@ -10,7 +10,7 @@ import {
   DOCKER_CPU_PERIOD_US,
   DOCKER_FILES_MAX,
   DOCKER_INODES_PER_MIB,
-} from "../../common/limits.ts";
+} from "../../common/docker-limits.ts";
 import type { SandboxLimits } from "../contract.ts";
 
 /** What every container of one pool has in common. */
@@ -27,6 +27,8 @@ export interface ContainerSettings {
 
 /** What is special to one container. */
 export interface ContainerSpec {
+  /** Unique on this machine: it is known before Docker has answered, an id is not. */
+  readonly name: string;
   readonly role: "sandbox" | "installer";
   /** Lambda name or another word for people. */
   readonly subject: string;
@@ -60,12 +62,22 @@ export const WORKER_LABEL = "openlambda.worker";
 /**
  * @param settings what all containers share
  * @param spec this one
- * @returns the body of Docker's `POST /containers/create`
+ * @returns query and body of Docker's `POST /containers/create`, as dockerode wants them
  */
 export function containerOptions(
   settings: ContainerSettings,
   spec: ContainerSpec,
-): ContainerCreateOptions {
+): ContainerRequest {
+  return { _query: { name: spec.name }, _body: bodyOf(settings, spec) };
+}
+
+/** Keeps the body out of the query, into which dockerode would write all of it a second time. */
+export interface ContainerRequest extends ContainerCreateOptions {
+  readonly _query: { readonly name: string };
+  readonly _body: ContainerCreateOptions;
+}
+
+function bodyOf(settings: ContainerSettings, spec: ContainerSpec): ContainerCreateOptions {
   return {
     Image: settings.image,
     Entrypoint: [...spec.argv],

@@ -7,7 +7,10 @@ import {
   dockerError,
   dockerStatus,
 } from "../../base/docker-client.ts";
-import { DOCKER_REMOVALS_PARALLEL_MAX, DOCKER_REMOVE_TIMEOUT_MS } from "../../common/limits.ts";
+import {
+  DOCKER_REMOVALS_PARALLEL_MAX,
+  DOCKER_REMOVE_TIMEOUT_MS,
+} from "../../common/docker-limits.ts";
 import { OlError } from "../../common/errors.ts";
 import { WORKER_LABEL } from "./container-options.ts";
 
@@ -109,22 +112,27 @@ async function removeByLabel(
  * Kills and removes one container and waits until it is gone; fine if it is gone already.
  * @param docker client of the daemon
  * @param socket the daemon's, for messages
- * @param id of the container
+ * @param id of the container, or its name
+ * @returns false where Docker did not know it
  * @throws {OlError} docker_unavailable, engine_unavailable
  */
-export async function removeContainer(docker: Docker, socket: string, id: string): Promise<void> {
+export async function removeContainer(
+  docker: Docker,
+  socket: string,
+  id: string,
+): Promise<boolean> {
   const container = docker.getContainer(id);
   const deadline = performance.now() + DOCKER_REMOVE_TIMEOUT_MS;
-  for (;;) {
+  for (let wasThere = false; ; wasThere = true) {
     try {
       await container.remove({ force: true, v: true });
-      return;
+      return true;
     } catch (cause) {
       const status = dockerStatus(cause);
-      if (status === 404) return;
+      if (status === 404) return wasThere;
       // 409: somebody else is removing it; 500: a mount inside is busy for a moment.
       if ((status !== 409 && status !== 500) || performance.now() > deadline) {
-        throw dockerError(cause, socket, `remove the container ${id.slice(0, 12)}`);
+        throw dockerError(cause, socket, `remove the container ${id}`);
       }
     }
     await isGone(container, deadline);

@@ -2,7 +2,7 @@
 
 import { assert } from "../../common/assert.ts";
 import { OlError } from "../../common/errors.ts";
-import { DOCKER_UID_FIRST, DOCKER_UIDS_PER_WORKER } from "../../common/limits.ts";
+import { DOCKER_UID_FIRST, DOCKER_UIDS_PER_WORKER } from "../../common/docker-limits.ts";
 
 /** Hands out the ids of one worker. */
 export class UidRange {

@@ -10,7 +10,7 @@ import { UidRange } from "../../../src/sandbox/docker/uids.ts";
 const MIB = 1024 * 1024;
 
 test("containerOptions() asks for every bound and takes every privilege", () => {
-  const options = containerOptions(
+  const { _query: query, _body: options } = containerOptions(
     {
       image: "base:1",
       baseBinds: [{ source: "/usr", target: "/usr" }],
@@ -19,6 +19,7 @@ test("containerOptions() asks for every bound and takes every privilege", () => 
       worker: "/c/workers/worker-0",
     },
     {
+      name: "ol-hello-1",
       role: "sandbox",
       subject: "hello",
       uid: 1_700_000_000,
@@ -37,6 +38,7 @@ test("containerOptions() asks for every bound and takes every privilege", () => 
       keepOutput: false,
     },
   );
+  expect(query).toEqual({ name: "ol-hello-1" });
   expect(options.User).toBe("1700000000:1700000000");
   expect(options.Entrypoint).toEqual(["/usr/bin/python3", "-c", "pass"]);
   expect(options.Labels).toEqual({
