@@ -14,11 +14,11 @@ import { basename, dirname, join } from "node:path";
 import type { OlError } from "../../../src/common/errors.ts";
 import { DOCKER_CREATES_PARALLEL_MAX } from "../../../src/common/docker-limits.ts";
 import type { SandboxSpec } from "../../../src/sandbox/contract.ts";
+import { type DaemonProxy, refusal, startDaemonProxy } from "../../helpers/daemon-proxy.ts";
 import { hasDockerd } from "../../helpers/dockerd.ts";
 import { waitFor } from "../../helpers/wait-for.ts";
 import { MIB, call, failure } from "../contract/bench.ts";
 import { type DockerBench, startDockerBench } from "./docker-bench.ts";
-import { type DaemonProxy, startDaemonProxy } from "./daemon-proxy.ts";
 
 setDefaultTimeout(120_000);
 
@@ -162,14 +162,14 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
       const handlers = join(bench.options.workerDir, "handlers/fault");
       const first = await pool.create(specOf(UID));
       const firstUid = await call(first);
-      proxy.refuse = (request) => request.method === "DELETE";
+      proxy.intercept = ({ method }) => (method === "DELETE" ? refusal() : null);
       await first.destroy();
       expect(await containers()).toBe(1);
       // Printed nothing, so its files would be the next one's.
       expect(existsSync(join(handlers, first.id))).toBe(true);
       const second = await pool.create(specOf(UID));
       expect(await call(second)).not.toBe(firstUid);
-      proxy.refuse = () => false;
+      proxy.intercept = () => null;
       // Without anybody asking for a sandbox.
       await waitFor(async () => (await containers()) === 1, "the container is removed");
       await waitFor(() => !existsSync(join(handlers, first.id)), "its files are taken back");
@@ -179,7 +179,8 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
 
     test("a command that cannot be killed through the daemon ends at its limit", async () => {
       const pool = await bench.openPool({ socket: proxy.socket });
-      proxy.refuse = (request) => /\/kill\?|DELETE/u.test(`${request.method} ${request.url}`);
+      proxy.intercept = ({ method, url }) =>
+        method === "DELETE" || url.includes("/kill?") ? refusal() : null;
       const result = await pool.run({
         argv: ["/usr/bin/python3", "-I", "-c", "while True: pass"],
         env: {},
@@ -189,7 +190,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
       });
       expect(result.outcome).toBe("timeout");
       expect(guests()).toEqual([]);
-      proxy.refuse = () => false;
+      proxy.intercept = () => null;
       await pool.close();
       expect(await containers()).toBe(0);
     });

@@ -3,8 +3,8 @@
 /** A proxy that runs. */
 export interface DaemonProxy {
   readonly socket: string;
-  /** Which requests are answered with 503 instead of being passed on. */
-  refuse: (request: Request) => boolean;
+  /** Answers in the daemon's place; null passes the request on. */
+  intercept: (request: Request) => Response | Promise<Response> | null;
   stop(): Promise<void>;
 }
 
@@ -14,12 +14,13 @@ export interface DaemonProxy {
  * @returns it, passing everything on
  */
 export function startDaemonProxy(daemonSocket: string, socket: string): DaemonProxy {
-  const proxy: DaemonProxy = { socket, refuse: () => false, stop: () => server.stop(true) };
+  const proxy: DaemonProxy = { socket, intercept: () => null, stop: () => server.stop(true) };
   const server = Bun.serve({
     unix: socket,
     development: false,
     fetch: async (request) => {
-      if (proxy.refuse(request)) return Response.json({ message: "refused" }, { status: 503 });
+      const answer = proxy.intercept(request);
+      if (answer !== null) return await answer;
       const { method, headers } = request;
       const { pathname, search } = new URL(request.url);
       const body = method === "POST" ? await request.arrayBuffer() : null;
@@ -28,4 +29,9 @@ export function startDaemonProxy(daemonSocket: string, socket: string): DaemonPr
     },
   });
   return proxy;
+}
+
+/** @returns the answer of a daemon that has a reason of its own */
+export function refusal(): Response {
+  return Response.json({ message: "refused" }, { status: 503 });
 }
