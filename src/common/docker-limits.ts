@@ -54,10 +54,7 @@ export const DOCKER_OOM_LOOKS_MAX = 10;
 /** Pause between two such looks, in milliseconds. */
 export const DOCKER_OOM_LOOK_INTERVAL_MS = 20;
 
-/**
- * Start of the user ids of containers, `DOCKER_UIDS_PER_WORKER` for each port; ends where those of the SOCK
- * engine begin.
- */
+/** Start of the user ids of containers, `DOCKER_UIDS_PER_WORKER` for each slot; ends far below those of SOCK. */
 export const DOCKER_UID_FIRST = 1_610_612_736;
 
 /** User ids of containers that one worker hands out: bounds its living containers. */

@@ -62,6 +62,10 @@ async function makeCluster(settings: Record<string, unknown>): Promise<string> {
   return cluster;
 }
 
+/** Where the worker of a directory listens for guests. */
+const socketDirOf = (workerDir: string): string =>
+  `/run/openlambda-${new Bun.CryptoHasher("sha256").update(workerDir).digest("hex").slice(0, 16)}`;
+
 const listed = () => daemon.docker.listContainers({ all: true });
 
 describe.skipIf(!hasDockerd())("with the Docker engine", () => {
@@ -175,10 +179,31 @@ describe.skipIf(!hasDockerd())("with the Docker engine", () => {
       ]);
     });
 
+    test("is replaced on its port while it is called, and takes its containers with it", async () => {
+      const oldPid = worker.pid();
+      const old = (await listed()).map((it) => it.Id);
+      const over = new AbortController();
+      const restarting = olDone(["workers", `--cluster=${worker.cluster}`, "--restart"]).finally(
+        () => over.abort(),
+      );
+      let calls = 0;
+      for (; !over.signal.aborted; calls += 1) {
+        const { status, text } = await worker.call("hello", String(calls));
+        expect([status, text]).toEqual([200, `"hello ${calls}"`]);
+      }
+      expect(await restarting).toContain(`was ${oldPid}`);
+      expect(calls).toBeGreaterThan(1);
+      const now = (await listed()).map((it) => it.Id);
+      expect(now.filter((id) => old.includes(id))).toEqual([]);
+      expect((await worker.call("hello", "after")).text).toBe('"hello after"');
+    });
+
     test("leaves containers behind when it is killed, which kill removes", async () => {
       expect((await worker.call("hello", "a")).status).toBe(200);
       const count = (await listed()).length;
       expect(count).toBeGreaterThan(0);
+      // It was replaced, so it uses its other directory.
+      expect(existsSync(socketDirOf(`${worker.dir}.b`))).toBe(true);
       process.kill(worker.pid(), "SIGKILL");
       await waitFor(
         async () => (await ol(["status", `--cluster=${worker.cluster}`])).exitCode === 1,
@@ -188,6 +213,7 @@ describe.skipIf(!hasDockerd())("with the Docker engine", () => {
       expect(killed.match(/Removed container ol-/gu) ?? []).toHaveLength(count);
       expect(await listed()).toEqual([]);
       expect(await olDone(["kill", `--cluster=${worker.cluster}`])).toBe("Nothing was running\n");
+      expect([worker.dir, `${worker.dir}.b`].map(socketDirOf).filter(existsSync)).toEqual([]);
     });
   });
 

@@ -23,6 +23,7 @@ export interface ContainerSettings {
   /** Identifies cluster and worker in labels. */
   readonly cluster: string;
   readonly worker: string;
+  readonly slot: number;
 }
 
 /** What is special to one container. */
@@ -58,6 +59,9 @@ const KEEP_OUTPUT = { Type: "json-file", Config: { "max-size": "8m", "max-file":
 
 /** Label with the worker's own directory, beside those of `DOCKER_LABELS`. */
 export const WORKER_LABEL = "openlambda.worker";
+
+/** Label with the worker's slot. */
+export const SLOT_LABEL = "openlambda.slot";
 
 /**
  * @param settings what all containers share
@@ -96,6 +100,7 @@ function bodyOf(settings: ContainerSettings, spec: ContainerSpec): ContainerCrea
       [DOCKER_LABELS.role]: spec.role,
       [DOCKER_LABELS.lambda]: spec.subject,
       [WORKER_LABEL]: settings.worker,
+      [SLOT_LABEL]: String(settings.slot),
     },
     HostConfig: hostConfig(settings, spec),
   };

@@ -12,7 +12,7 @@ import {
   DOCKER_REMOVE_TIMEOUT_MS,
 } from "../../common/docker-limits.ts";
 import { OlError } from "../../common/errors.ts";
-import { WORKER_LABEL } from "./container-options.ts";
+import { SLOT_LABEL, WORKER_LABEL } from "./container-options.ts";
 
 /** One container, as `ol status` shows it. */
 export interface ClusterContainer {
@@ -58,15 +58,20 @@ export async function removeClusterContainers(
 }
 
 /**
- * Removes what a worker that died left behind.
- * @param worker the value of the worker label
+ * Removes what workers that died left behind: the one of a directory, and the last holder of a slot,
+ * whose containers have the user ids that are given out next.
+ * @param docker client of the daemon
+ * @param socket the daemon's, for messages
+ * @param worker directory and slot, both held by the caller
+ * @throws {OlError} docker_unavailable, engine_unavailable
  */
 export async function removeWorkerContainers(
   docker: Docker,
   socket: string,
-  worker: string,
-): Promise<ClusterContainer[]> {
-  return removeByLabel(docker, socket, `${WORKER_LABEL}=${worker}`);
+  { workerDir, slot }: { readonly workerDir: string; readonly slot: number },
+): Promise<void> {
+  await removeByLabel(docker, socket, `${WORKER_LABEL}=${workerDir}`);
+  await removeByLabel(docker, socket, `${SLOT_LABEL}=${slot}`);
 }
 
 async function listByLabel(

@@ -4,9 +4,8 @@
  * for users who want Docker's tools or another OCI runtime around their lambdas, not for speed.
  */
 
-import { createHash, randomBytes } from "node:crypto";
-import { chownSync, existsSync, mkdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { randomBytes } from "node:crypto";
+import { chownSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type Docker from "dockerode";
 import { connectDocker, dockerError, dockerStatus } from "../../base/docker-client.ts";
@@ -31,6 +30,7 @@ import { GuestListener } from "./guest-listener.ts";
 import { ensureSandboxImage } from "./image.ts";
 import { Litter } from "./litter.ts";
 import { DockerSandbox, outputIsOver } from "./sandbox.ts";
+import { removeSocketDir, socketDirOf } from "./socket-dir.ts";
 import { UidRange } from "./uids.ts";
 
 /** What the engine needs to know. */
@@ -41,8 +41,8 @@ export interface DockerPoolOptions {
   readonly cluster: string;
   /** Absolute `<cluster>/workers/worker-<N>`; also the value of the worker label. */
   readonly workerDir: string;
-  /** Of the worker; tells its user ids from those of other workers. */
-  readonly port: number;
+  /** Which no other living worker has; its user ids follow from it. */
+  readonly slot: number;
   /** The cluster's base dir. */
   readonly basePath: string;
   readonly packagesDir: string;
@@ -100,14 +100,14 @@ export class DockerPool implements SandboxPool {
     this.#python = python;
     this.#socketDir = socketDirOf(options.workerDir);
     this.#logs = new InstanceLogStore(options.workerDir, () => {});
-    this.#uids = new UidRange(options.port);
+    this.#uids = new UidRange(options.slot);
     this.#litter = new Litter(docker, options.socket);
     this.#watchdog = setInterval(() => this.#watchOutput(), OUTPUT_WATCH_INTERVAL_MS);
     this.#watchdog.unref();
   }
 
   /**
-   * Connects, removes what a dead worker of the same directory left, and makes sure of the image.
+   * Connects, removes what dead workers of the same directory or slot left, and makes sure of the image.
    * @throws {OlError} config_invalid, docker_unavailable, engine_unavailable, base_invalid
    */
   static async open(options: DockerPoolOptions): Promise<DockerPool> {
@@ -120,7 +120,7 @@ export class DockerPool implements SandboxPool {
       );
     }
     const docker = await connectDocker(options.socket, options.requestTimeoutMs);
-    await removeWorkerContainers(docker, options.socket, options.workerDir);
+    await removeWorkerContainers(docker, options.socket, options);
     const { image, binds, python } = await ensureSandboxImage(
       docker,
       options.socket,
@@ -128,7 +128,7 @@ export class DockerPool implements SandboxPool {
       options.basePath,
     );
     const socketDir = socketDirOf(options.workerDir);
-    rmSync(socketDir, { recursive: true, force: true });
+    removeSocketDir(options.workerDir);
     mkdirSync(socketDir, { mode: 0o700 });
     const settings: ContainerSettings = {
       image,
@@ -136,6 +136,7 @@ export class DockerPool implements SandboxPool {
       runtime: options.runtime,
       cluster: options.cluster,
       worker: options.workerDir,
+      slot: options.slot,
     };
     return new DockerPool(docker, options, settings, python);
   }
@@ -180,7 +181,7 @@ export class DockerPool implements SandboxPool {
     await Promise.all([...this.#sandboxes].map((it) => it.destroy()));
     await this.#litter.close();
     this.#logs.shut();
-    rmSync(this.#socketDir, { recursive: true, force: true });
+    removeSocketDir(this.#options.workerDir);
   }
 
   async #create(spec: SandboxSpec): Promise<Sandbox> {
@@ -341,15 +342,6 @@ export class DockerPool implements SandboxPool {
     }
     return dockerError(cause, this.#options.socket, "create a container");
   }
-}
-
-/**
- * Short, because a unix socket's path is; found again by the next worker of the same directory. Only
- * root can enter it.
- */
-function socketDirOf(workerDir: string): string {
-  const name = createHash("sha256").update(workerDir).digest("hex").slice(0, 16);
-  return join(existsSync("/run") ? "/run" : tmpdir(), `openlambda-${name}`);
 }
 
 const readOnly = (source: string, target: string) => ({ source, target, readOnly: true });
