@@ -6,7 +6,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
-import { SYSCALL_NUMBERS, type SyscallName } from "../../src/sandbox/sock/seccomp/numbers.ts";
+import { SYSCALL_NUMBERS, type SyscallName } from "../../src/sandbox/seccomp/numbers.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
 import { inside, outside } from "./attempts.ts";
 

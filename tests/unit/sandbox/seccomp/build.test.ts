@@ -4,11 +4,11 @@ import { expect, test } from "bun:test";
 
 import * as fc from "fast-check";
 
-import { Assembler, type Label } from "../../../../../src/sandbox/sock/seccomp/assembler.ts";
-import { AUDIT_ARCH, buildSeccompFilter } from "../../../../../src/sandbox/sock/seccomp/build.ts";
-import { interpret, trace } from "../../../../../src/sandbox/sock/seccomp/interpret.ts";
-import type { SeccompArch } from "../../../../../src/sandbox/sock/seccomp/numbers.ts";
-import type { Action } from "../../../../../src/sandbox/sock/seccomp/policy.ts";
+import { Assembler, type Label } from "../../../../src/sandbox/seccomp/assembler.ts";
+import { AUDIT_ARCH, buildSeccompFilter } from "../../../../src/sandbox/seccomp/build.ts";
+import { interpret, trace } from "../../../../src/sandbox/seccomp/interpret.ts";
+import type { SeccompArch } from "../../../../src/sandbox/seccomp/numbers.ts";
+import type { Action } from "../../../../src/sandbox/seccomp/policy.ts";
 import { decide } from "./reference.ts";
 
 const arch = fc.constantFrom<SeccompArch>("x86_64", "aarch64");
