@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import { defaultDockerSocket, dockerError } from "../../../src/base/docker-client.ts";
 import { joinLogFrames } from "../../../src/sandbox/docker/command-runner.ts";
 import { containerOptions } from "../../../src/sandbox/docker/container-options.ts";
+import { dockerSeccompProfile } from "../../../src/sandbox/docker/seccomp-profile.ts";
 import { Gate } from "../../../src/sandbox/docker/gate.ts";
 import { UidRange } from "../../../src/sandbox/docker/uids.ts";
 
@@ -52,7 +53,10 @@ test("containerOptions() asks for every bound and takes every privilege", () => 
   const host = options.HostConfig;
   expect(host).toMatchObject({
     CapDrop: ["ALL"],
-    SecurityOpt: ["no-new-privileges:true"],
+    SecurityOpt: [
+      "no-new-privileges:true",
+      `seccomp=${JSON.stringify(dockerSeccompProfile("none"))}`,
+    ],
     ReadonlyRootfs: true,
     NetworkMode: "none",
     IpcMode: "private",
