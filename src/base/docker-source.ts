@@ -5,7 +5,8 @@
 
 import type Docker from "dockerode";
 import { OlError } from "../common/errors.ts";
-import { DOCKER_LABELS, connectDocker, dockerError, dockerStatus } from "./docker-client.ts";
+import { DOCKER_LABELS, connectDocker } from "./docker-client.ts";
+import { dockerError, dockerStatus } from "./docker-error.ts";
 import type { RootWriter } from "./root-writer.ts";
 import { unpackTarStream } from "./tar-source.ts";
 

@@ -25,7 +25,7 @@ export function startDaemonProxy(daemonSocket: string, socket: string): DaemonPr
       const { pathname, search } = new URL(request.url);
       const body = method === "POST" ? await request.arrayBuffer() : null;
       const init = { unix: daemonSocket, method, headers, body, signal: request.signal };
-      return fetch(`http://docker${pathname}${search}`, init);
+      return fetch(`http://localhost${pathname}${search}`, init);
     },
   });
   return proxy;

@@ -6,7 +6,7 @@
 import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import type Docker from "dockerode";
-import { dockerError } from "../../base/docker-client.ts";
+import { dockerError } from "../../base/docker-error.ts";
 import { DOCKER_COMMAND_WATCH_INTERVAL_MS } from "../../common/docker-limits.ts";
 import { COMMAND_ENTRIES_MAX, COMMAND_OUTPUT_TAIL_BYTES } from "../../common/limits.ts";
 import type { SandboxCommand, SandboxCommandResult } from "../command.ts";

@@ -2,7 +2,7 @@
 
 import { constants } from "node:os";
 import type Docker from "dockerode";
-import { dockerStatus } from "../../base/docker-client.ts";
+import { dockerStatus } from "../../base/docker-error.ts";
 import { OlError } from "../../common/errors.ts";
 import {
   DOCKER_EXIT_TIMEOUT_MS,

@@ -5,7 +5,7 @@
 
 import { readFileSync, readdirSync } from "node:fs";
 import type Docker from "dockerode";
-import { dockerStatus } from "../../base/docker-client.ts";
+import { dockerStatus } from "../../base/docker-error.ts";
 import {
   type ProcessIdentity,
   signalProcess,

@@ -5,7 +5,7 @@
 
 import type Docker from "dockerode";
 import { DOCKER_LITTER_LOOKS, DOCKER_LITTER_RETRY_MS } from "../../common/docker-limits.ts";
-import { removeContainer } from "./containers.ts";
+import { removeContainer } from "./remove-container.ts";
 import type { FirstProcess } from "./first-process.ts";
 
 /** A container that is to go. */

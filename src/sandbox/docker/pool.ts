@@ -8,7 +8,8 @@ import { randomBytes } from "node:crypto";
 import { chownSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type Docker from "dockerode";
-import { connectDocker, dockerError, dockerStatus } from "../../base/docker-client.ts";
+import { connectDocker } from "../../base/docker-client.ts";
+import { dockerError, dockerStatus } from "../../base/docker-error.ts";
 import { OlError } from "../../common/errors.ts";
 import {
   DOCKER_CONNECT_TIMEOUT_MS,

@@ -1,7 +1,7 @@
 /** One lambda instance as a container. */
 
 import type Docker from "dockerode";
-import { dockerError, dockerStatus } from "../../base/docker-client.ts";
+import { dockerError, dockerStatus } from "../../base/docker-error.ts";
 import { OlError, toOlError } from "../../common/errors.ts";
 import { OUTPUT_MAX_BYTES } from "../../common/limits.ts";
 import type { GuestConnection, GuestReady } from "../../guest/guest-connection.ts";

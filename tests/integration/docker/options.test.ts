@@ -1,7 +1,8 @@
 /** The promises of a container line by line, and the small parts of the Docker engine. */
 
 import { expect, test } from "bun:test";
-import { defaultDockerSocket, dockerError } from "../../../src/base/docker-client.ts";
+import { defaultDockerSocket } from "../../../src/base/docker-client.ts";
+import { dockerError } from "../../../src/base/docker-error.ts";
 import { joinLogFrames } from "../../../src/sandbox/docker/command-runner.ts";
 import { containerOptions } from "../../../src/sandbox/docker/container-options.ts";
 import { dockerSeccompProfile } from "../../../src/sandbox/docker/seccomp-profile.ts";

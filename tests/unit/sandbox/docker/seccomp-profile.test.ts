@@ -1,7 +1,7 @@
 /** The profile for Docker, read as libseccomp reads it, against the table read in the plainest way. */
 
 import { expect, test } from "bun:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import {
   type DockerSeccompProfile,
   dockerSeccompProfile,
