@@ -28,6 +28,8 @@ export interface CreateBaseOptions {
   readonly spec: string;
   /** The base dir to make; absent, or an empty directory. */
   readonly dir: string;
+  /** Where the base is to lie in the end, if not in `dir`: marks what Docker holds meanwhile. */
+  readonly finalDir?: string;
   /** Where the Docker daemon listens, for `docker:`; default: what `DOCKER_HOST` says. */
   readonly docker?: { readonly socket: string };
   /** Gets one line at a time of what is going on; for people. */
@@ -120,6 +122,7 @@ async function fill(
       await dumpDockerImage({
         image: source,
         writer,
+        owner: resolve(options.finalDir ?? options.dir),
         socket: options.docker?.socket ?? defaultDockerSocket(),
         onProgress: options.onProgress ?? (() => undefined),
         signal: options.signal,

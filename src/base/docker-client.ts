@@ -4,8 +4,12 @@
  */
 
 import type Docker from "dockerode";
-import { OlError, errnoNameOf } from "../common/errors.ts";
-import { DOCKER_PING_TIMEOUT_MS } from "../common/limits.ts";
+import {
+  DOCKER_KILL_TIMEOUT_MS,
+  DOCKER_PING_TIMEOUT_MS,
+  DOCKER_REQUEST_TIMEOUT_MS,
+} from "../common/docker-limits.ts";
+import { dockerError } from "./docker-error.ts";
 
 /** Labels on everything of ours that Docker holds. */
 export const DOCKER_LABELS = {
@@ -30,72 +34,68 @@ export function defaultDockerSocket(dockerHost = process.env["DOCKER_HOST"]): st
 }
 
 /**
- * Connects and makes sure that somebody answers.
+ * Connects and makes sure that somebody answers. Every later request but for streams and the wait for a
+ * container's end has a bound, so that a daemon that hangs cannot hold up its caller for ever.
  * @param socket path of the daemon's unix socket
+ * @param requestTimeoutMs bound of an ordinary request in milliseconds
  * @throws {OlError} docker_unavailable
  */
-export async function connectDocker(socket: string): Promise<Docker> {
+export async function connectDocker(
+  socket: string,
+  requestTimeoutMs = DOCKER_REQUEST_TIMEOUT_MS,
+): Promise<Docker> {
   const { default: Client } = await import("dockerode");
   const docker = new Client({ socketPath: socket });
-  let timer: Timer | undefined;
+  boundRequests(docker.modem, requestTimeoutMs);
   try {
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`no answer within ${DOCKER_PING_TIMEOUT_MS} ms`)),
-        DOCKER_PING_TIMEOUT_MS,
-      );
-    });
-    await Promise.race([docker.ping(), late]);
+    await docker.ping();
     return docker;
   } catch (cause) {
     throw dockerError(cause, socket, "reach Docker");
-  } finally {
-    clearTimeout(timer);
   }
 }
 
-const UNREACHABLE = new Set([
-  "ENOENT",
-  "ECONNREFUSED",
-  "ECONNRESET",
-  "EPIPE",
-  "EACCES",
-  "ENOTSOCK",
-  "FailedToOpenSocket",
-]);
-
-/**
- * @param cause what dockerode rejected with
- * @param socket for the message
- * @param what could not be done, such as "start a container"
- * @returns docker_unavailable where nobody answers, else engine_unavailable with the daemon's words
- */
-export function dockerError(cause: unknown, socket: string, what: string): OlError {
-  if (cause instanceof OlError) return cause;
-  const status = dockerStatus(cause);
-  const name = errnoNameOf(cause);
-  const words = cause instanceof Error ? cause.message : String(cause);
-  if (status === undefined && (name === undefined || UNREACHABLE.has(name))) {
-    return new OlError(
-      "docker_unavailable",
-      `Cannot ${what} at ${JSON.stringify(socket)}: ${name ?? words}, wanted a running Docker daemon ` +
-        '(Debian: "apt-get install docker.io" and "systemctl start docker"; another socket: docker.socket in the configuration)',
-      { op: "docker.connect", cause, retryable: true },
-    );
-  }
-  return new OlError("engine_unavailable", `Cannot ${what}: Docker says ${words}`, {
-    op: "docker.request",
-    cause,
-    ...(status === undefined ? {} : { details: { status } }),
-    retryable: status === undefined || status >= 500,
-  });
+/** The part of dockerode's transport that is used here; its own types say `any`. */
+interface Modem {
+  dial(request: DialRequest, callback: (error: unknown, result: unknown) => void): void;
 }
 
-/**
- * @param cause what dockerode rejected with
- * @returns HTTP status of the daemon's answer, or undefined where it did not answer
- */
-export function dockerStatus(cause: unknown): number | undefined {
-  const status = (cause as { statusCode?: unknown } | null)?.statusCode;
-  return typeof status === "number" ? status : undefined;
+interface DialRequest {
+  readonly path: string;
+  readonly isStream?: boolean;
+  readonly abortSignal?: AbortSignal;
+}
+
+/** @returns milliseconds that the daemon has for a request, or null where its caller sets a bound */
+function boundOf({ path, isStream }: DialRequest, requestTimeoutMs: number): number | null {
+  if (isStream === true || path.includes("/wait?")) return null;
+  if (path === "/_ping") return DOCKER_PING_TIMEOUT_MS;
+  return path.includes("/kill?") ? DOCKER_KILL_TIMEOUT_MS : requestTimeoutMs;
+}
+
+/** dockerode has one timeout for everything or none, so each request gets its own here. */
+function boundRequests(modem: Modem, requestTimeoutMs: number): void {
+  const dial = modem.dial.bind(modem);
+  modem.dial = (request, callback) => {
+    const boundMs = boundOf(request, requestTimeoutMs);
+    if (boundMs === null) {
+      dial(request, callback);
+      return;
+    }
+    const late = new AbortController();
+    const signals = [late.signal, request.abortSignal].filter((it) => it !== undefined);
+    let settled = false;
+    const settle = (error: unknown, result: unknown): void => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      callback(error, result);
+    };
+    const timer = setTimeout(() => {
+      const words = `no answer within ${boundMs} ms`;
+      settle(Object.assign(new Error(words), { code: "ETIMEDOUT" }), null);
+      late.abort();
+    }, boundMs);
+    dial({ ...request, abortSignal: AbortSignal.any(signals) }, settle);
+  };
 }

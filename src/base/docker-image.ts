@@ -9,7 +9,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { Readable } from "node:stream";
 import type Docker from "dockerode";
 import { OlError } from "../common/errors.ts";
-import { dockerError } from "./docker-client.ts";
+import { dockerError } from "./docker-error.ts";
 import type { BaseManifest } from "./manifest.ts";
 
 /** Label with the id of the base that an image was imported from. */

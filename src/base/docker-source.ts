@@ -5,7 +5,8 @@
 
 import type Docker from "dockerode";
 import { OlError } from "../common/errors.ts";
-import { DOCKER_LABELS, connectDocker, dockerError, dockerStatus } from "./docker-client.ts";
+import { DOCKER_LABELS, connectDocker } from "./docker-client.ts";
+import { dockerError, dockerStatus } from "./docker-error.ts";
 import type { RootWriter } from "./root-writer.ts";
 import { unpackTarStream } from "./tar-source.ts";
 
@@ -14,6 +15,8 @@ export interface DumpOptions {
   /** Reference as for `docker run`. */
   readonly image: string;
   readonly writer: RootWriter;
+  /** The base that is made, whichever attempt at it this is. */
+  readonly owner: string;
   readonly socket: string;
   readonly onProgress: (text: string) => void;
   readonly signal: AbortSignal | undefined;
@@ -25,9 +28,9 @@ export interface DumpOptions {
  * @throws {OlError} docker_unavailable, base_invalid where the image cannot be had or is not whole
  */
 export async function dumpDockerImage(options: DumpOptions): Promise<void> {
-  const { image, writer, socket, onProgress, signal } = options;
+  const { image, writer, owner, socket, onProgress, signal } = options;
   const docker = await connectDocker(socket);
-  await removeAbandoned(docker, writer.root);
+  await removeAbandoned(docker, owner);
   await pullIfAbsent(docker, options);
   signal?.throwIfAborted();
   onProgress(`Dumping the image ${image}`);
@@ -39,7 +42,7 @@ export async function dumpDockerImage(options: DumpOptions): Promise<void> {
       Cmd: ["/never-run"],
       Entrypoint: [],
       NetworkDisabled: true,
-      Labels: { [DOCKER_LABELS.role]: "base", [DOCKER_LABELS.cluster]: ownerOf(writer.root) },
+      Labels: { [DOCKER_LABELS.role]: "base", [DOCKER_LABELS.cluster]: owner },
     });
     const stream = await container.export();
     await unpackTarStream(
@@ -137,12 +140,9 @@ class PullProgress {
 
 const mib = (bytes: number): string => (bytes / 1024 / 1024).toFixed(0);
 
-/** The base that a container was made for: its root without what is special to one attempt. */
-const ownerOf = (root: string): string => root.replace(/\.partial-[^/]*\/rootfs$/u, "");
-
 /** Removes containers of attempts at this base that were killed. */
-async function removeAbandoned(docker: Docker, root: string): Promise<void> {
-  const labels = [`${DOCKER_LABELS.role}=base`, `${DOCKER_LABELS.cluster}=${ownerOf(root)}`];
+async function removeAbandoned(docker: Docker, owner: string): Promise<void> {
+  const labels = [`${DOCKER_LABELS.role}=base`, `${DOCKER_LABELS.cluster}=${owner}`];
   const found = await docker.listContainers({ all: true, filters: { label: labels } });
   for (const { Id } of found) {
     await docker.getContainer(Id).remove({ force: true, v: true }).catch(ignoreGone);

@@ -3,6 +3,7 @@
 import { defineCommand } from "citty";
 import { createBase } from "../base/base.ts";
 import { createCluster } from "../cluster/create.ts";
+import { clusterPaths } from "../cluster/paths.ts";
 import { openNotes, print, printJson } from "./output.ts";
 import { CLUSTER_ARG, clusterDirOf, JSON_ARG } from "./options.ts";
 
@@ -27,11 +28,13 @@ export default defineCommand({
     const interrupt = new AbortController();
     const abort = (): void => interrupt.abort(new Error("interrupted"));
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, abort);
-    const paths = await createCluster(clusterDirOf(args.cluster), {
+    const cluster = clusterDirOf(args.cluster);
+    const paths = await createCluster(cluster, {
       makeBase: (dir) =>
         createBase({
           spec: args.base,
           dir,
+          finalDir: clusterPaths(cluster).base,
           onProgress: (text) => notes.note(text),
           signal: interrupt.signal,
         }),

@@ -70,14 +70,6 @@ function planSuccessor(
   const next = validateConfigFile(merged, paths.template);
   const parsed = parseConfig(next, paths.template);
   checkConfigPaths(parsed, paths.template);
-  if (config.sandbox === "docker" || parsed.sandbox === "docker") {
-    throw new OlError(
-      "worker_start",
-      `Cannot restart ${worker.name} on its port: two workers of the engine "docker" on one port would ` +
-        'give their containers the same user ids, wanted "ol kill" and "ol workers"',
-      { op: "cli.restart" },
-    );
-  }
   return { file: next, config: parsed };
 }
 

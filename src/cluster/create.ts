@@ -1,12 +1,21 @@
 /** Making a cluster directory: put together beside its place, then renamed, so there is never half a one. */
 
 import { randomBytes } from "node:crypto";
-import { existsSync, lstatSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { errnoNameOf, OlError } from "../common/errors.ts";
 import type { ConfigFile } from "../config/schema.ts";
 import { fillDefaults, mergeConfig, validateConfigFile } from "../config/parse.ts";
 import { writeFileAtomic } from "./atomic-file.ts";
+import { tryIdentifyProcess } from "./process-identity.ts";
 import { CLUSTER_DIRS, type ClusterPaths, clusterPaths } from "./paths.ts";
 
 /** What a new cluster gets beside its directories. */
@@ -65,7 +74,7 @@ export async function createCluster(
   const paths = clusterPaths(dir);
   const { root } = paths;
   const parent = dirname(root);
-  const staging = join(parent, `.ol-new-${randomBytes(6).toString("hex")}`);
+  const staging = join(parent, stagingName());
   try {
     refuseExisting(root);
     if (statSync(parent, { throwIfNoEntry: false })?.isDirectory() !== true) {
@@ -76,6 +85,7 @@ export async function createCluster(
       );
     }
     const template = templateOf(paths, options.settings ?? {});
+    removeAbandoned(parent);
     mkdirSync(staging, { mode: 0o700 });
     const staged = clusterPaths(staging);
     for (const name of CLUSTER_DIRS) mkdirSync(join(staging, name), { mode: 0o700 });
@@ -87,6 +97,28 @@ export async function createCluster(
   } catch (error) {
     if (existsSync(staging)) rmSync(staging, { recursive: true, force: true });
     throw error instanceof OlError ? error : cannotCreate(root, error);
+  }
+}
+
+/** Says whose it is, so that it can be told from what a process left that was killed. */
+function stagingName(): string {
+  const startTicks = tryIdentifyProcess(process.pid)?.startTicks ?? "0";
+  return `.ol-new-${process.pid}-${startTicks}-${randomBytes(6).toString("hex")}`;
+}
+
+const STAGING_NAME = /^\.ol-new-(\d+)-(\d+)-[0-9a-f]{12}$/;
+
+/** Removes what processes left that were killed while they made a cluster in this directory. */
+function removeAbandoned(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const [, pid, startTicks] = STAGING_NAME.exec(name) ?? [];
+    if (pid === undefined || tryIdentifyProcess(Number(pid))?.startTicks === startTicks) continue;
+    const path = join(parent, name);
+    // In a directory that others can write to, only what nobody else can change is safe to walk.
+    const found = tryLstat(path);
+    if (found?.isDirectory() === true && found.uid === process.geteuid?.()) {
+      rmSync(path, { recursive: true, force: true });
+    }
   }
 }
 

@@ -132,9 +132,6 @@ export const CGROUP_CPU_PERIOD_US = 100_000;
 /** Largest configuration file that is read, in bytes: a wrong path must not be slurped into memory. */
 export const CONFIG_FILE_MAX_BYTES = MIB;
 
-/** How long the Docker daemon may take to answer a ping, in milliseconds. */
-export const DOCKER_PING_TIMEOUT_MS = 10_000;
-
 
 /** Longest `x-request-id` of a caller that is repeated, in characters (a UUID has 36, a trace id 55). */
 export const REQUEST_ID_MAX_CHARS = 128;
@@ -193,44 +190,6 @@ export const PID_FILE_MAX_BYTES = 128;
 /** Compiled lambda code that the worker keeps, all versions together, in bytes. */
 export const CODE_CACHE_MAX_BYTES = 64 * MIB;
 
-/** Period of the CPU limit of containers in microseconds; the kernel's default. */
-export const DOCKER_CPU_PERIOD_US = 100_000;
-
-/** Files that a process in a container may have open; as in the SOCK engine. */
-export const DOCKER_FILES_MAX = 1024;
-
-/** Files per MiB of scratch space in a container; as in the SOCK engine. */
-export const DOCKER_INODES_PER_MIB = 256;
-
-/** Containers that are removed at the same time; the daemon serialises most of it. */
-export const DOCKER_REMOVALS_PARALLEL_MAX = 8;
-
-/** How long Docker may take to let go of a container, in milliseconds. */
-export const DOCKER_REMOVE_TIMEOUT_MS = 20_000;
-
-/** Containers that are created and started at the same time; more only wait inside the daemon. */
-export const DOCKER_CREATES_PARALLEL_MAX = 8;
-
-/** How long the guest of a started container may take to connect, in milliseconds. */
-export const DOCKER_CONNECT_TIMEOUT_MS = 30_000;
-
-/** How long a container whose guest hung up may take to exit by itself before it is killed, in milliseconds. */
-export const DOCKER_EXIT_TIMEOUT_MS = 500;
-
-/** Looks at a container that was killed until Docker has been told that memory was the reason. */
-export const DOCKER_OOM_LOOKS_MAX = 10;
-
-/** Pause between two such looks, in milliseconds. */
-export const DOCKER_OOM_LOOK_INTERVAL_MS = 20;
-
-/**
- * Start of the user ids of containers, `DOCKER_UIDS_PER_WORKER` for each port; ends where those of the SOCK
- * engine begin.
- */
-export const DOCKER_UID_FIRST = 1_610_612_736;
-
-/** User ids of containers that one worker hands out: bounds its living containers. */
-export const DOCKER_UIDS_PER_WORKER = 4_096;
 
 /** Most workers that one command starts: each takes a port, a process and a share of the memory. */
 export const WORKERS_MAX = 256;
@@ -307,8 +266,6 @@ export const DOCTOR_DISK_MIN_FILES = 50_000;
 /** Hard limit of open files below which `doctor` warns: 5,000 connections and 1,000 sandboxes of 3. */
 export const DOCTOR_OPEN_FILES_MIN = 8_192;
 
-/** How often the disk use of a command in a container is looked at, in milliseconds: a walk by another process. */
-export const DOCKER_COMMAND_WATCH_INTERVAL_MS = 500;
 
 /** Size from which on a background process's log is moved to `.1`, in bytes: copying it takes some milliseconds. */
 export const LOG_FILE_MAX_BYTES = 8 * MIB;

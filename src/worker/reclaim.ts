@@ -4,6 +4,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { detectCgroups } from "../cgroup/host.ts";
 import type { Config } from "../config/config.ts";
+import { removeSocketDir } from "../sandbox/docker/socket-dir.ts";
 import { listSlots, slotCgroupName, tryHoldSlot } from "./engine-slot.ts";
 
 /**
@@ -43,5 +44,6 @@ export function removeScratch(workerDir: string): void {
  */
 export async function reclaimWorker(config: Config): Promise<void> {
   if (config.sandbox === "sock") await reclaimDeadSlots();
+  else removeSocketDir(config.workerDir);
   removeScratch(config.workerDir);
 }

@@ -8,13 +8,13 @@ import { OlError } from "../../src/common/errors.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { parseRequirements } from "../../src/packages/requirements.ts";
 import { unpackBundle } from "../../src/registry/bundle.ts";
-import { AUDIT_ARCH, buildSeccompFilter } from "../../src/sandbox/sock/seccomp/build.ts";
-import { interpret } from "../../src/sandbox/sock/seccomp/interpret.ts";
-import type { SeccompArch } from "../../src/sandbox/sock/seccomp/numbers.ts";
+import { AUDIT_ARCH, buildSeccompFilter } from "../../src/sandbox/seccomp/build.ts";
+import { interpret } from "../../src/sandbox/seccomp/interpret.ts";
+import type { SeccompArch } from "../../src/sandbox/seccomp/numbers.ts";
 import { ImportCache } from "../../src/zygote/import-cache.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { bundleOf, HANDLER, type RawEntry } from "../unit/registry/archives.ts";
-import { decide } from "../unit/sandbox/sock/seccomp/reference.ts";
+import { decide } from "../unit/sandbox/seccomp/reference.ts";
 import { FakeClock, FakeHost, MIB, packages } from "../unit/zygote/fake-host.ts";
 import { type Target, target } from "./target.ts";
 

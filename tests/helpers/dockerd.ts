@@ -25,8 +25,14 @@ export interface Daemon {
   importTarball(file: string, image: string): Promise<string>;
   /** Stops the daemon process, as `systemctl stop docker` would; containers end with it. */
   halt(): Promise<void>;
+  /** Ends the daemon process as a crash would; containers go on. */
+  crash(): Promise<void>;
   /** Starts it again on the same data and socket. */
   resume(): Promise<void>;
+  /** Lets the daemon process hang: it takes connections and never answers. */
+  hang(): void;
+  /** Ends that. */
+  unhang(): void;
   /** Stops it and removes all that it had. */
   close(): Promise<void>;
 }
@@ -67,10 +73,19 @@ export async function startDockerd(): Promise<Daemon> {
       return `${image}:latest`;
     },
     halt,
+    crash: async () => {
+      child.kill("SIGKILL");
+      await child.exited;
+      // containerd ends with it; where nobody collects its exit, its number would look alive.
+      rmSync(join(dir, "run/containerd/containerd.pid"), { force: true });
+    },
+    hang: () => child.kill("SIGSTOP"),
+    unhang: () => child.kill("SIGCONT"),
     resume: async () => {
       child = await launch(dir, socket, docker);
     },
     close: async () => {
+      child.kill("SIGCONT");
       await removeContainers(docker);
       await halt();
       unmountBelow(dir);
@@ -141,6 +156,9 @@ function unmountBelow(dir: string): void {
 
 /** Removes the directories in which the daemon kept its containers, empty by now. */
 function removeCgroups(name: string): void {
+  // After a crash the daemon forgets those of single containers.
+  for (const dir of cgroupDirs(name))
+    Bun.spawnSync(["find", dir, "-depth", "-type", "d", "-delete"]);
   for (const dir of cgroupDirs(name)) rmdirSync(dir);
 }
 

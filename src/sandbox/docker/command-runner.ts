@@ -6,15 +6,17 @@
 import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import type Docker from "dockerode";
-import { dockerError } from "../../base/docker-client.ts";
+import { dockerError } from "../../base/docker-error.ts";
+import { DOCKER_COMMAND_WATCH_INTERVAL_MS } from "../../common/docker-limits.ts";
 import {
   COMMAND_ENTRIES_MAX,
   COMMAND_OUTPUT_TAIL_BYTES,
   COMMAND_WATCH_FAILURES_MAX,
-  DOCKER_COMMAND_WATCH_INTERVAL_MS,
 } from "../../common/limits.ts";
 import type { SandboxCommand, SandboxCommandResult } from "../command.ts";
 import { type ContainerSettings, containerOptions } from "./container-options.ts";
+import { FirstProcess, killContainer } from "./first-process.ts";
+import type { Litter } from "./litter.ts";
 
 /** What a run needs from its engine. */
 export interface DockerCommandParts {
@@ -24,8 +26,9 @@ export interface DockerCommandParts {
   readonly uid: number;
   /** Directory of the host, private to root, for what the run is given. */
   readonly parentDir: string;
-  /** Removes the container, now or when the daemon is back; does not throw. */
-  readonly remove: (id: string) => Promise<void>;
+  readonly litter: Litter;
+  /** Gives the user id back. */
+  readonly release: () => void;
 }
 
 type Verdict = "timeout" | "output_limit";
@@ -42,12 +45,15 @@ export async function runCommand(
 ): Promise<SandboxCommandResult> {
   const { docker, socket, settings, uid } = parts;
   const dir = mkdtempSync(join(parts.parentDir, "command-"));
-  let container: Docker.Container | null = null;
+  const name = `ol-installer-${Bun.randomUUIDv7()}`;
+  const first = new FirstProcess(uid);
+  let exists = false;
   try {
     const files = writeFiles(dir, spec.files);
     for (const { source, readOnly } of spec.mounts) if (!readOnly) chownSync(source, uid, uid);
-    container = await docker.createContainer(
+    const container = await docker.createContainer(
       containerOptions(settings, {
+        name,
         role: "installer",
         subject: "installer",
         uid,
@@ -60,14 +66,18 @@ export async function runCommand(
         keepOutput: true,
       }),
     );
+    exists = true;
     await container.start();
-    return await follow(spec, container);
+    return await follow(spec, container, first);
   } catch (cause) {
     throw dockerError(cause, socket, `run ${spec.argv[0] ?? "nothing"} in a container`);
   } finally {
-    // Its removal ends what may still run in it: nothing writes after this.
-    if (container !== null) await parts.remove(container.id);
-    rmSync(dir, { recursive: true, force: true });
+    const release = (): void => {
+      parts.release();
+      rmSync(dir, { recursive: true, force: true });
+    };
+    // Ends what may still run in it, with the daemon or past it: nothing writes after this.
+    await parts.litter.remove({ name, first, exists, release });
   }
 }
 
@@ -84,10 +94,14 @@ function writeFiles(dir: string, files: SandboxCommand["files"]): string {
 async function follow(
   spec: SandboxCommand,
   container: Docker.Container,
+  first: FirstProcess,
 ): Promise<SandboxCommandResult> {
-  const watch = new CommandWatch(spec, container);
+  const watch = new CommandWatch(spec, container, first);
   try {
-    await container.wait();
+    await container.wait({ abortSignal: watch.givenUp });
+  } catch (cause) {
+    if (watch.verdict === null) throw cause;
+    return { outcome: watch.verdict, exitCode: -1, stdout: "", stderr: "" };
   } finally {
     watch.stop();
   }
@@ -114,14 +128,22 @@ async function follow(
 class CommandWatch {
   verdict: Verdict | null = null;
   readonly #container: Docker.Container;
+  readonly #first: FirstProcess;
+  readonly #givenUp = new AbortController();
   readonly #deadline: ReturnType<typeof setTimeout>;
   #isOver = false;
 
-  constructor(spec: SandboxCommand, container: Docker.Container) {
+  constructor(spec: SandboxCommand, container: Docker.Container, first: FirstProcess) {
     this.#container = container;
+    this.#first = first;
     this.#deadline = setTimeout(() => this.#end("timeout"), spec.limits.runtimeMs);
     const writable = spec.mounts.filter((it) => !it.readOnly).map((it) => it.source);
     if (writable.length > 0) void this.#watch(writable, spec.limits.scratchMaxBytes);
+  }
+
+  /** Fires when the command was ended and Docker does not say so. */
+  get givenUp(): AbortSignal {
+    return this.#givenUp.signal;
   }
 
   stop(): void {
@@ -133,8 +155,12 @@ class CommandWatch {
     if (this.#isOver) return;
     this.stop();
     this.verdict = verdict;
-    // 404, 409: it ended by itself at the same moment.
-    this.#container.kill({ signal: "SIGKILL" }).catch(() => undefined);
+    void this.#kill();
+  }
+
+  async #kill(): Promise<void> {
+    if (await killContainer(this.#container, this.#first)) return;
+    this.#givenUp.abort();
   }
 
   async #watch(dirs: readonly string[], bytesMax: number): Promise<void> {

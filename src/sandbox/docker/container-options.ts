@@ -10,8 +10,9 @@ import {
   DOCKER_CPU_PERIOD_US,
   DOCKER_FILES_MAX,
   DOCKER_INODES_PER_MIB,
-} from "../../common/limits.ts";
+} from "../../common/docker-limits.ts";
 import type { SandboxLimits } from "../contract.ts";
+import { dockerSeccompProfile } from "./seccomp-profile.ts";
 
 /** What every container of one pool has in common. */
 export interface ContainerSettings {
@@ -23,10 +24,13 @@ export interface ContainerSettings {
   /** Identifies cluster and worker in labels. */
   readonly cluster: string;
   readonly worker: string;
+  readonly slot: number;
 }
 
 /** What is special to one container. */
 export interface ContainerSpec {
+  /** Unique on this machine: it is known before Docker has answered, an id is not. */
+  readonly name: string;
   readonly role: "sandbox" | "installer";
   /** Lambda name or another word for people. */
   readonly subject: string;
@@ -57,15 +61,28 @@ const KEEP_OUTPUT = { Type: "json-file", Config: { "max-size": "8m", "max-file":
 /** Label with the worker's own directory, beside those of `DOCKER_LABELS`. */
 export const WORKER_LABEL = "openlambda.worker";
 
+/** Label with the worker's slot. */
+export const SLOT_LABEL = "openlambda.slot";
+
 /**
  * @param settings what all containers share
  * @param spec this one
- * @returns the body of Docker's `POST /containers/create`
+ * @returns query and body of Docker's `POST /containers/create`, as dockerode wants them
  */
 export function containerOptions(
   settings: ContainerSettings,
   spec: ContainerSpec,
-): ContainerCreateOptions {
+): ContainerRequest {
+  return { _query: { name: spec.name }, _body: bodyOf(settings, spec) };
+}
+
+/** Keeps the body out of the query, into which dockerode would write all of it a second time. */
+export interface ContainerRequest extends ContainerCreateOptions {
+  readonly _query: { readonly name: string };
+  readonly _body: ContainerCreateOptions;
+}
+
+function bodyOf(settings: ContainerSettings, spec: ContainerSpec): ContainerCreateOptions {
   return {
     Image: settings.image,
     Entrypoint: [...spec.argv],
@@ -84,6 +101,7 @@ export function containerOptions(
       [DOCKER_LABELS.role]: spec.role,
       [DOCKER_LABELS.lambda]: spec.subject,
       [WORKER_LABEL]: settings.worker,
+      [SLOT_LABEL]: String(settings.slot),
     },
     HostConfig: hostConfig(settings, spec),
   };
@@ -97,7 +115,7 @@ function hostConfig(settings: ContainerSettings, spec: ContainerSpec): HostOptio
   const baseMounts = settings.baseBinds.map((it) => ({ ...it, readOnly: true }));
   return {
     CapDrop: ["ALL"],
-    SecurityOpt: ["no-new-privileges:true"],
+    SecurityOpt: ["no-new-privileges:true", `seccomp=${seccompOf(spec.network)}`],
     ReadonlyRootfs: true,
     NetworkMode: spec.network,
     IpcMode: "private",
@@ -122,6 +140,17 @@ function hostConfig(settings: ContainerSettings, spec: ContainerSpec): HostOptio
     RestartPolicy: { Name: "no" },
     ...(settings.runtime === null ? {} : { Runtime: settings.runtime }),
   };
+}
+
+const seccompTexts = new Map<string, string>();
+
+/** 12 kB of JSON, the same for each container. */
+function seccompOf(network: "none" | "host"): string {
+  const known = seccompTexts.get(network);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(dockerSeccompProfile(network));
+  seccompTexts.set(network, text);
+  return text;
 }
 
 function scratchMounts({ limits, uid, scratch }: ContainerSpec): Record<string, string> {

@@ -1,15 +1,11 @@
 /** Containers of a cluster as seen from outside a worker: for `ol status` and `ol kill`. */
 
 import type Docker from "dockerode";
-import {
-  DOCKER_LABELS,
-  connectDocker,
-  dockerError,
-  dockerStatus,
-} from "../../base/docker-client.ts";
-import { DOCKER_REMOVALS_PARALLEL_MAX, DOCKER_REMOVE_TIMEOUT_MS } from "../../common/limits.ts";
-import { OlError } from "../../common/errors.ts";
-import { WORKER_LABEL } from "./container-options.ts";
+import { DOCKER_LABELS, connectDocker } from "../../base/docker-client.ts";
+import { dockerError } from "../../base/docker-error.ts";
+import { DOCKER_REMOVALS_PARALLEL_MAX } from "../../common/docker-limits.ts";
+import { removeContainer } from "./remove-container.ts";
+import { SLOT_LABEL, WORKER_LABEL } from "./container-options.ts";
 
 /** One container, as `ol status` shows it. */
 export interface ClusterContainer {
@@ -55,15 +51,20 @@ export async function removeClusterContainers(
 }
 
 /**
- * Removes what a worker that died left behind.
- * @param worker the value of the worker label
+ * Removes what workers that died left behind: the one of a directory, and the last holder of a slot,
+ * whose containers have the user ids that are given out next.
+ * @param docker client of the daemon
+ * @param socket the daemon's, for messages
+ * @param worker directory and slot, both held by the caller
+ * @throws {OlError} docker_unavailable, engine_unavailable
  */
 export async function removeWorkerContainers(
   docker: Docker,
   socket: string,
-  worker: string,
-): Promise<ClusterContainer[]> {
-  return removeByLabel(docker, socket, `${WORKER_LABEL}=${worker}`);
+  { workerDir, slot }: { readonly workerDir: string; readonly slot: number },
+): Promise<void> {
+  await removeByLabel(docker, socket, `${WORKER_LABEL}=${workerDir}`);
+  await removeByLabel(docker, socket, `${SLOT_LABEL}=${slot}`);
 }
 
 async function listByLabel(
@@ -103,46 +104,4 @@ async function removeByLabel(
   };
   await Promise.all(Array.from({ length: DOCKER_REMOVALS_PARALLEL_MAX }, work));
   return found;
-}
-
-/**
- * Kills and removes one container and waits until it is gone; fine if it is gone already.
- * @param docker client of the daemon
- * @param socket the daemon's, for messages
- * @param id of the container
- * @throws {OlError} docker_unavailable, engine_unavailable
- */
-export async function removeContainer(docker: Docker, socket: string, id: string): Promise<void> {
-  const container = docker.getContainer(id);
-  const deadline = performance.now() + DOCKER_REMOVE_TIMEOUT_MS;
-  for (;;) {
-    try {
-      await container.remove({ force: true, v: true });
-      return;
-    } catch (cause) {
-      const status = dockerStatus(cause);
-      if (status === 404) return;
-      // 409: somebody else is removing it; 500: a mount inside is busy for a moment.
-      if ((status !== 409 && status !== 500) || performance.now() > deadline) {
-        throw dockerError(cause, socket, `remove the container ${id.slice(0, 12)}`);
-      }
-    }
-    await isGone(container, deadline);
-  }
-}
-
-/** Waits until the daemon has forgotten a container, or a moment has passed. */
-async function isGone(container: Docker.Container, deadline: number): Promise<void> {
-  const state = await container.inspect().then(
-    () => "there",
-    (cause: unknown) => (dockerStatus(cause) === 404 ? "gone" : "unknown"),
-  );
-  if (state === "gone") return;
-  if (performance.now() > deadline) {
-    throw new OlError(
-      "engine_unavailable",
-      "Cannot remove a container: Docker does not let go of it",
-    );
-  }
-  await Bun.sleep(50);
 }

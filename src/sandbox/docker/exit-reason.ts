@@ -2,13 +2,14 @@
 
 import { constants } from "node:os";
 import type Docker from "dockerode";
-import { dockerStatus } from "../../base/docker-client.ts";
+import { dockerStatus } from "../../base/docker-error.ts";
 import { OlError } from "../../common/errors.ts";
 import {
   DOCKER_EXIT_TIMEOUT_MS,
+  DOCKER_KILL_TIMEOUT_MS,
   DOCKER_OOM_LOOKS_MAX,
   DOCKER_OOM_LOOK_INTERVAL_MS,
-} from "../../common/limits.ts";
+} from "../../common/docker-limits.ts";
 
 const SIGKILL_STATUS = 128 + constants.signals.SIGKILL;
 
@@ -61,8 +62,9 @@ async function waitForExit(container: Docker.Container): Promise<number | null> 
 
 /** Docker learns of an out-of-memory kill and of the exit on two ways, and the exit may be first. */
 async function ranOutOfMemory(container: Docker.Container): Promise<boolean> {
+  const abortSignal = AbortSignal.timeout(DOCKER_KILL_TIMEOUT_MS);
   for (let look = 0; look < DOCKER_OOM_LOOKS_MAX; look += 1) {
-    const { State } = await container.inspect();
+    const { State } = await container.inspect({ abortSignal });
     if (State.OOMKilled) return true;
     await Bun.sleep(DOCKER_OOM_LOOK_INTERVAL_MS);
   }

@@ -6,7 +6,7 @@
 
 import type Docker from "dockerode";
 import { type BaseBind, readBaseManifest } from "../../base/base.ts";
-import { dockerError, dockerStatus } from "../../base/docker-client.ts";
+import { dockerError, dockerStatus } from "../../base/docker-error.ts";
 import { importBase } from "../../base/docker-image.ts";
 import { OlError } from "../../common/errors.ts";
 

@@ -4,20 +4,19 @@
  * for users who want Docker's tools or another OCI runtime around their lambdas, not for speed.
  */
 
-import { createHash, randomBytes } from "node:crypto";
-import { chownSync, existsSync, mkdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { randomBytes } from "node:crypto";
+import { chownSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type Docker from "dockerode";
-import { connectDocker, dockerError, dockerStatus } from "../../base/docker-client.ts";
+import { connectDocker } from "../../base/docker-client.ts";
+import { dockerError, dockerStatus } from "../../base/docker-error.ts";
 import { OlError } from "../../common/errors.ts";
 import {
   DOCKER_CONNECT_TIMEOUT_MS,
   DOCKER_CREATES_PARALLEL_MAX,
-  OUTPUT_MAX_BYTES,
-  OUTPUT_WATCH_INTERVAL_MS,
-} from "../../common/limits.ts";
-import type { GuestConnection } from "../../guest/guest-connection.ts";
+} from "../../common/docker-limits.ts";
+import { OUTPUT_MAX_BYTES, OUTPUT_WATCH_INTERVAL_MS } from "../../common/limits.ts";
+import type { GuestConnection, GuestEvents } from "../../guest/guest-connection.ts";
 import { connectingProgram } from "../../guest/sources.ts";
 import { FrameType, encodeAssign, encodeFrame } from "../../guest/wire.ts";
 import type { Sandbox, SandboxPool, SandboxSpec } from "../contract.ts";
@@ -25,11 +24,14 @@ import { type InstanceLogs, InstanceLogStore } from "../instance-logs.ts";
 import { runCommand } from "./command-runner.ts";
 import type { SandboxCommand, SandboxCommandResult } from "../command.ts";
 import { type ContainerSettings, containerOptions } from "./container-options.ts";
-import { removeContainer, removeWorkerContainers } from "./containers.ts";
+import { removeWorkerContainers } from "./containers.ts";
+import { FirstProcess } from "./first-process.ts";
 import { Gate } from "./gate.ts";
 import { GuestListener } from "./guest-listener.ts";
 import { ensureSandboxImage } from "./image.ts";
+import { Litter } from "./litter.ts";
 import { DockerSandbox, outputIsOver } from "./sandbox.ts";
+import { removeSocketDir, socketDirOf } from "./socket-dir.ts";
 import { UidRange } from "./uids.ts";
 
 /** What the engine needs to know. */
@@ -40,8 +42,8 @@ export interface DockerPoolOptions {
   readonly cluster: string;
   /** Absolute `<cluster>/workers/worker-<N>`; also the value of the worker label. */
   readonly workerDir: string;
-  /** Of the worker; tells its user ids from those of other workers. */
-  readonly port: number;
+  /** Which no other living worker has; its user ids follow from it. */
+  readonly slot: number;
   /** The cluster's base dir. */
   readonly basePath: string;
   readonly packagesDir: string;
@@ -51,6 +53,8 @@ export interface DockerPoolOptions {
   readonly runtime: string | null;
   /** `import_cache_size`: must be 0, containers cannot be forked. */
   readonly importCacheBytes: number;
+  /** For tests: how long the daemon may take for a request; default `DOCKER_REQUEST_TIMEOUT_MS`. */
+  readonly requestTimeoutMs?: number;
 }
 
 /** Where the guest finds the worker's socket. */
@@ -81,8 +85,7 @@ export class DockerPool implements SandboxPool {
   readonly #uids: UidRange;
   readonly #gate = new Gate(DOCKER_CREATES_PARALLEL_MAX);
   readonly #sandboxes = new Set<DockerSandbox>();
-  /** Containers that could not be removed while the daemon was away. */
-  readonly #litter = new Set<string>();
+  readonly #litter: Litter;
   readonly #watchdog: ReturnType<typeof setInterval>;
   #closed = false;
 
@@ -98,13 +101,14 @@ export class DockerPool implements SandboxPool {
     this.#python = python;
     this.#socketDir = socketDirOf(options.workerDir);
     this.#logs = new InstanceLogStore(options.workerDir, () => {});
-    this.#uids = new UidRange(options.port);
+    this.#uids = new UidRange(options.slot);
+    this.#litter = new Litter(docker, options.socket);
     this.#watchdog = setInterval(() => this.#watchOutput(), OUTPUT_WATCH_INTERVAL_MS);
     this.#watchdog.unref();
   }
 
   /**
-   * Connects, removes what a dead worker of the same directory left, and makes sure of the image.
+   * Connects, removes what dead workers of the same directory or slot left, and makes sure of the image.
    * @throws {OlError} config_invalid, docker_unavailable, engine_unavailable, base_invalid
    */
   static async open(options: DockerPoolOptions): Promise<DockerPool> {
@@ -116,8 +120,8 @@ export class DockerPool implements SandboxPool {
         { op: "docker.open" },
       );
     }
-    const docker = await connectDocker(options.socket);
-    await removeWorkerContainers(docker, options.socket, options.workerDir);
+    const docker = await connectDocker(options.socket, options.requestTimeoutMs);
+    await removeWorkerContainers(docker, options.socket, options);
     const { image, binds, python } = await ensureSandboxImage(
       docker,
       options.socket,
@@ -125,7 +129,7 @@ export class DockerPool implements SandboxPool {
       options.basePath,
     );
     const socketDir = socketDirOf(options.workerDir);
-    rmSync(socketDir, { recursive: true, force: true });
+    removeSocketDir(options.workerDir);
     mkdirSync(socketDir, { mode: 0o700 });
     const settings: ContainerSettings = {
       image,
@@ -133,6 +137,7 @@ export class DockerPool implements SandboxPool {
       runtime: options.runtime,
       cluster: options.cluster,
       worker: options.workerDir,
+      slot: options.slot,
     };
     return new DockerPool(docker, options, settings, python);
   }
@@ -149,7 +154,6 @@ export class DockerPool implements SandboxPool {
   create(spec: SandboxSpec): Promise<Sandbox> {
     return this.#gate.run(async () => {
       if (this.#closed) throw new OlError("engine_unavailable", "The sandbox engine is closed");
-      await this.#removeLitter();
       return this.#create(spec);
     });
   }
@@ -161,61 +165,65 @@ export class DockerPool implements SandboxPool {
   async run(spec: SandboxCommand): Promise<SandboxCommandResult> {
     if (this.#closed) throw new OlError("engine_unavailable", "The sandbox engine is closed");
     const uid = this.#uids.take();
-    try {
-      return await runCommand(spec, {
-        docker: this.#docker,
-        socket: this.#options.socket,
-        settings: this.#settings,
-        uid,
-        parentDir: this.#socketDir,
-        remove: (id) => this.#remove(id),
-      });
-    } finally {
-      this.#uids.give(uid);
-    }
+    return await runCommand(spec, {
+      docker: this.#docker,
+      socket: this.#options.socket,
+      settings: this.#settings,
+      uid,
+      parentDir: this.#socketDir,
+      litter: this.#litter,
+      release: () => this.#uids.give(uid),
+    });
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#watchdog);
     await Promise.all([...this.#sandboxes].map((it) => it.destroy()));
-    await this.#removeLitter();
-    rmSync(this.#socketDir, { recursive: true, force: true });
+    await this.#litter.close();
+    this.#logs.shut();
+    removeSocketDir(this.#options.workerDir);
   }
 
   async #create(spec: SandboxSpec): Promise<Sandbox> {
     const id = Bun.randomUUIDv7();
-    let sandbox: DockerSandbox | null = null;
+    const name = `ol-${spec.lambdaName}-${id}`;
     const uid = this.#uids.take();
-    const undo: (() => void | Promise<void>)[] = [() => this.#uids.give(uid)];
-    undo.push(() => {
-      if (sandbox !== null) this.#sandboxes.delete(sandbox);
-    });
-    const cleanUp = async (): Promise<void> => {
-      for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
-    };
+    const first = new FirstProcess(uid);
+    let sandbox: DockerSandbox | null = null;
     let early: OlError | null | undefined;
+    let logs: InstanceLogs | null = null;
+    let listener: GuestListener | null = null;
+    let exists: boolean | null = null;
+    const release = (): void => {
+      if (logs !== null) this.#logs.close(logs, OUTPUT_MAX_BYTES);
+      this.#uids.give(uid);
+    };
+    const cleanUp = async (): Promise<void> => {
+      listener?.close();
+      if (exists === null) release();
+      else await this.#litter.remove({ name, first, exists, release });
+      if (sandbox !== null) this.#sandboxes.delete(sandbox);
+    };
     try {
-      const logs = this.#openLogs(spec, id, uid, undo);
-      const listener = new GuestListener(
-        join(this.#socketDir, `${randomBytes(9).toString("hex")}.sock`),
-        uid,
-        {
-          onReady: (ready) => sandbox?.onReady(ready),
-          onEnd: (error) => {
-            if (sandbox === null) early = error;
-            else sandbox.onEnd(error);
-          },
+      logs = this.#openLogs(spec, id, uid);
+      listener = this.#listen(uid, {
+        onReady: (ready) => sandbox?.onReady(ready),
+        onEnd: (error) => {
+          if (sandbox === null) early = error;
+          else sandbox.onEnd(error);
         },
-      );
-      undo.push(() => listener.close());
-      const container = await this.#createContainer(spec, uid, logs, listener.path);
-      undo.push(() => this.#remove(container.id));
+      });
+      // From here on Docker may have it, whether it says so or not.
+      exists = false;
+      const container = await this.#createContainer(spec, name, uid, logs, listener.path);
+      exists = true;
       const connection = await this.#start(container, listener);
       connection.send(encodeFrame(FrameType.ASSIGN, 0, assignOf(spec)));
       sandbox = new DockerSandbox({
         id,
         container,
+        first,
         daemonSocket: this.#options.socket,
         connection,
         logs,
@@ -232,20 +240,25 @@ export class DockerPool implements SandboxPool {
   }
 
   /** Output files that the lambda's user may append to. */
-  #openLogs(
-    spec: SandboxSpec,
-    id: string,
-    uid: number,
-    undo: (() => void | Promise<void>)[],
-  ): InstanceLogs {
+  #openLogs(spec: SandboxSpec, id: string, uid: number): InstanceLogs {
     const logs = this.#logs.open(spec.lambdaName, id);
-    undo.push(() => this.#logs.close(logs, OUTPUT_MAX_BYTES));
-    for (const name of ["stdout", "stderr"]) chownSync(join(logs.dir, name), uid, uid);
-    return logs;
+    try {
+      for (const name of ["stdout", "stderr"]) chownSync(join(logs.dir, name), uid, uid);
+      return logs;
+    } catch (error) {
+      this.#logs.close(logs, OUTPUT_MAX_BYTES);
+      throw error;
+    }
+  }
+
+  #listen(uid: number, events: GuestEvents): GuestListener {
+    const path = join(this.#socketDir, `${randomBytes(9).toString("hex")}.sock`);
+    return new GuestListener(path, uid, events);
   }
 
   async #createContainer(
     spec: SandboxSpec,
+    containerName: string,
     uid: number,
     logs: InstanceLogs,
     guestSocket: string,
@@ -257,6 +270,7 @@ export class DockerPool implements SandboxPool {
     });
     return this.#docker.createContainer(
       containerOptions(this.#settings, {
+        name: containerName,
         role: "sandbox",
         subject: spec.lambdaName,
         uid,
@@ -308,23 +322,9 @@ export class DockerPool implements SandboxPool {
   #adopt(sandbox: DockerSandbox, container: Docker.Container): void {
     this.#sandboxes.add(sandbox);
     void container.inspect().then(
-      ({ State }) => sandbox.watchUsage(State.Pid),
+      ({ State }) => sandbox.noteFirst(State.Pid),
       () => undefined,
     );
-  }
-
-  /** Removes a container, now or when the daemon is back. */
-  async #remove(id: string): Promise<void> {
-    try {
-      await removeContainer(this.#docker, this.#options.socket, id);
-      this.#litter.delete(id);
-    } catch {
-      this.#litter.add(id);
-    }
-  }
-
-  async #removeLitter(): Promise<void> {
-    if (this.#litter.size > 0) await Promise.all([...this.#litter].map((id) => this.#remove(id)));
   }
 
   #watchOutput(): void {
@@ -343,15 +343,6 @@ export class DockerPool implements SandboxPool {
     }
     return dockerError(cause, this.#options.socket, "create a container");
   }
-}
-
-/**
- * Short, because a unix socket's path is; found again by the next worker of the same directory. Only
- * root can enter it.
- */
-function socketDirOf(workerDir: string): string {
-  const name = createHash("sha256").update(workerDir).digest("hex").slice(0, 16);
-  return join(existsSync("/run") ? "/run" : tmpdir(), `openlambda-${name}`);
 }
 
 const readOnly = (source: string, target: string) => ({ source, target, readOnly: true });

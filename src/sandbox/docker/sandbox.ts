@@ -1,7 +1,7 @@
 /** One lambda instance as a container. */
 
 import type Docker from "dockerode";
-import { dockerError, dockerStatus } from "../../base/docker-client.ts";
+import { dockerError, dockerStatus } from "../../base/docker-error.ts";
 import { OlError, toOlError } from "../../common/errors.ts";
 import { OUTPUT_MAX_BYTES } from "../../common/limits.ts";
 import type { GuestConnection, GuestReady } from "../../guest/guest-connection.ts";
@@ -14,12 +14,14 @@ import type {
 } from "../contract.ts";
 import type { InstanceLogs } from "../instance-logs.ts";
 import { explainExit } from "./exit-reason.ts";
+import { type FirstProcess, killContainer } from "./first-process.ts";
 import { ContainerUsage } from "./usage.ts";
 
 /** What a running container brings to its sandbox. */
 export interface DockerSandboxParts {
   readonly id: string;
   readonly container: Docker.Container;
+  readonly first: FirstProcess;
   /** Path of the daemon's socket, for messages. */
   readonly daemonSocket: string;
   readonly connection: GuestConnection;
@@ -76,9 +78,11 @@ export class DockerSandbox implements Sandbox {
     void this.end(error);
   }
 
-  /** @param pid its first process, for figures */
-  watchUsage(pid: number): void {
-    if (pid > 0) this.#usage = new ContainerUsage(pid);
+  /** @param pid its first process, for figures and for the day when Docker cannot kill it */
+  noteFirst(pid: number): void {
+    if (pid <= 0) return;
+    this.#parts.first.note(pid);
+    this.#usage = new ContainerUsage(pid);
   }
 
   async call(body: Uint8Array, deadlineMs: number): Promise<CallResult> {
@@ -140,11 +144,11 @@ export class DockerSandbox implements Sandbox {
 
   async #finish(reason: OlError | null): Promise<void> {
     this.#state = "destroyed";
-    const { container, connection, cleanUp } = this.#parts;
+    const { container, first, connection, cleanUp } = this.#parts;
     // The last figures, while there still is a cgroup.
     this.#usage?.read();
     const error = reason ?? (await explainExit(container));
-    await kill(container);
+    await killContainer(container, first);
     connection.fail(error);
     this.#resolveGone(error);
     await cleanUp();
@@ -178,15 +182,6 @@ export class DockerSandbox implements Sandbox {
 
   #isEnding(): boolean {
     return this.#state === "destroyed";
-  }
-}
-
-/** Kills everything in a container; what is dead or gone already, or out of reach, is left alone. */
-async function kill(container: Docker.Container): Promise<void> {
-  try {
-    await container.kill({ signal: "SIGKILL" });
-  } catch {
-    // 404, 409: it is not running. No daemon: the guest ends by itself when its connection closes.
   }
 }
 

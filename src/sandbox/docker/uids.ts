@@ -2,7 +2,8 @@
 
 import { assert } from "../../common/assert.ts";
 import { OlError } from "../../common/errors.ts";
-import { DOCKER_UID_FIRST, DOCKER_UIDS_PER_WORKER } from "../../common/limits.ts";
+import { ENGINE_SLOTS } from "../../common/limits.ts";
+import { DOCKER_UID_FIRST, DOCKER_UIDS_PER_WORKER } from "../../common/docker-limits.ts";
 
 /** Hands out the ids of one worker. */
 export class UidRange {
@@ -10,10 +11,10 @@ export class UidRange {
   readonly #free: number[] = [];
   #next = 0;
 
-  /** @param port of the worker: one worker per port, so ranges of live workers never overlap */
-  constructor(port: number) {
-    assert(port > 0 && port < 65_536, "a worker has a port");
-    this.#first = DOCKER_UID_FIRST + port * DOCKER_UIDS_PER_WORKER;
+  /** @param slot of the worker, from 0: no two live workers have the same, so ranges never overlap */
+  constructor(slot: number) {
+    assert(slot >= 0 && slot < ENGINE_SLOTS, "a worker has a slot");
+    this.#first = DOCKER_UID_FIRST + slot * DOCKER_UIDS_PER_WORKER;
   }
 
   /**

@@ -8,7 +8,7 @@
 
 import { closeSync, mkdirSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { buildSeccompFilter, seccompArch } from "./seccomp/build.ts";
+import { buildSeccompFilter, seccompArch } from "../seccomp/build.ts";
 import { assert } from "../../common/assert.ts";
 import { GUEST_SOURCES_FD, ZYGOTE_PROGRAM, zygoteStart } from "../../guest/sources.ts";
 import {

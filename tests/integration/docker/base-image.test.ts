@@ -17,6 +17,7 @@ import { createBase, readBaseManifest } from "../../../src/base/base.ts";
 import { buildImage, importBase } from "../../../src/base/docker-image.ts";
 import { OlError } from "../../../src/common/errors.ts";
 import { debianTarball } from "../../helpers/base-image.ts";
+import { startDockerRegistry } from "../../helpers/docker-registry.ts";
 import {
   type Daemon,
   cgroupDirs,
@@ -90,6 +91,36 @@ describe.skipIf(!hasDockerd())("docker images", () => {
     }
     expect(seen).toContain(`Dumping the image ${image}`);
     expect(await daemon.docker.listContainers({ all: true })).toEqual([]);
+  });
+
+  test("createBase() pulls an image that the daemon does not have, and tells how far it is", async () => {
+    const registry = await startDockerRegistry();
+    const repo = `${registry.address}/lambdas/python`;
+    const { docker } = daemon;
+    try {
+      await docker.getImage(image).tag({ repo, tag: "1" });
+      const pushed = await docker.getImage(`${repo}:1`).push({ authconfig: {} });
+      await new Promise<void>((resolve, reject) => {
+        docker.modem.followProgress(pushed, (error) => (error ? reject(error) : resolve()));
+      });
+      // Without both names the layer is gone too, and is downloaded.
+      await docker.getImage(`${repo}:1`).remove({ force: true });
+      await docker.getImage(image).remove({ force: true });
+      const seen: string[] = [];
+      await dump("pulled", `${repo}:1`, { onProgress: (text: string) => seen.push(text) });
+      expect(readBaseManifest(join(dir, "pulled")).pythonVersion).toStartWith("3.11.");
+      expect(seen[0]).toBe(`Pulling ${repo}:1`);
+      const progress = seen.filter((text) => /^Pulled \d+ of \d+ MiB$/u.test(text));
+      expect(progress.length).toBeGreaterThan(1);
+      expect(progress.length).toBeLessThan(20);
+      expect(await docker.listContainers({ all: true })).toEqual([]);
+      await docker.getImage(`${repo}:1`).tag({ repo: "debian-python", tag: "latest" });
+      const absent = await failure(dump("absent-tag", `${repo}:2`));
+      expect(absent.code).toBe("base_invalid");
+      expect(absent.message).toContain(`${repo}:2`);
+    } finally {
+      await registry.stop();
+    }
   });
 
   test("createBase() says what is wrong with an image that cannot be had", async () => {

@@ -30,7 +30,7 @@ export async function startDockerBench(spec: string): Promise<DockerBench> {
     socket: daemon.socket,
     cluster,
     workerDir,
-    port: 8080,
+    slot: 0,
     basePath,
     packagesDir: join(cluster, "packages"),
     baseImage: null,

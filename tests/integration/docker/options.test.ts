@@ -1,24 +1,28 @@
 /** The promises of a container line by line, and the small parts of the Docker engine. */
 
 import { expect, test } from "bun:test";
-import { defaultDockerSocket, dockerError } from "../../../src/base/docker-client.ts";
+import { defaultDockerSocket } from "../../../src/base/docker-client.ts";
+import { dockerError } from "../../../src/base/docker-error.ts";
 import { joinLogFrames } from "../../../src/sandbox/docker/command-runner.ts";
 import { containerOptions } from "../../../src/sandbox/docker/container-options.ts";
+import { dockerSeccompProfile } from "../../../src/sandbox/docker/seccomp-profile.ts";
 import { Gate } from "../../../src/sandbox/docker/gate.ts";
 import { UidRange } from "../../../src/sandbox/docker/uids.ts";
 
 const MIB = 1024 * 1024;
 
 test("containerOptions() asks for every bound and takes every privilege", () => {
-  const options = containerOptions(
+  const { _query: query, _body: options } = containerOptions(
     {
       image: "base:1",
       baseBinds: [{ source: "/usr", target: "/usr" }],
       runtime: "runsc",
       cluster: "my-cluster",
       worker: "/c/workers/worker-0",
+      slot: 3,
     },
     {
+      name: "ol-hello-1",
       role: "sandbox",
       subject: "hello",
       uid: 1_700_000_000,
@@ -37,6 +41,7 @@ test("containerOptions() asks for every bound and takes every privilege", () => 
       keepOutput: false,
     },
   );
+  expect(query).toEqual({ name: "ol-hello-1" });
   expect(options.User).toBe("1700000000:1700000000");
   expect(options.Entrypoint).toEqual(["/usr/bin/python3", "-c", "pass"]);
   expect(options.Labels).toEqual({
@@ -44,11 +49,15 @@ test("containerOptions() asks for every bound and takes every privilege", () => 
     "openlambda.role": "sandbox",
     "openlambda.lambda": "hello",
     "openlambda.worker": "/c/workers/worker-0",
+    "openlambda.slot": "3",
   });
   const host = options.HostConfig;
   expect(host).toMatchObject({
     CapDrop: ["ALL"],
-    SecurityOpt: ["no-new-privileges:true"],
+    SecurityOpt: [
+      "no-new-privileges:true",
+      `seccomp=${JSON.stringify(dockerSeccompProfile("none"))}`,
+    ],
     ReadonlyRootfs: true,
     NetworkMode: "none",
     IpcMode: "private",
@@ -79,15 +88,15 @@ test("containerOptions() asks for every bound and takes every privilege", () => 
 });
 
 test("UidRange gives each living container its own id and workers different ones", () => {
-  const first = new UidRange(8080);
-  const second = new UidRange(8081);
+  const first = new UidRange(0);
+  const second = new UidRange(1);
   const taken = Array.from({ length: 4096 }, () => first.take());
   expect(new Set(taken).size).toBe(4096);
   expect(taken).not.toContain(second.take());
   expect(() => first.take()).toThrow("more than 4096");
   first.give(taken[7] ?? 0);
   expect(first.take()).toBe(taken[7] ?? 0);
-  expect(Math.max(...[new UidRange(65_535)].map((it) => it.take()))).toBeLessThan(2 ** 31);
+  expect(Math.max(...[new UidRange(4_095)].map((it) => it.take()))).toBeLessThan(2 ** 31);
 });
 
 test("Gate lets in as many as it may, in order, and goes on after a failure", async () => {

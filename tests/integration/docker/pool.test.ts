@@ -110,7 +110,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
     const other = {
       ...bench.options,
       workerDir: join(bench.cluster, "workers/worker-1"),
-      port: 8081,
+      slot: 1,
     };
     mkdirSync(join(other.workerDir, "handlers"), { recursive: true });
     const neighbour = await bench.openPool(other);

@@ -5,18 +5,15 @@ import {
   SYSCALL_NUMBER_LAST,
   type SyscallName,
   syscallNumber,
-} from "../../../../../src/sandbox/sock/seccomp/numbers.ts";
+} from "../../../../src/sandbox/seccomp/numbers.ts";
 import {
   ALLOW,
   type Action,
   ENOSYS,
   EPERM,
   type Verdict,
-} from "../../../../../src/sandbox/sock/seccomp/policy.ts";
-import {
-  type SeccompProfile,
-  syscallTable,
-} from "../../../../../src/sandbox/sock/seccomp/table.ts";
+} from "../../../../src/sandbox/seccomp/policy.ts";
+import { type SeccompProfile, syscallTable } from "../../../../src/sandbox/seccomp/table.ts";
 
 function resolve(verdict: Verdict, args: readonly bigint[]): Action {
   if (verdict.kind === "bits") {

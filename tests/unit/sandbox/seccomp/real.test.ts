@@ -5,12 +5,12 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { buildSeccompFilter, seccompArch } from "../../../../../src/sandbox/sock/seccomp/build.ts";
+import { buildSeccompFilter, seccompArch } from "../../../../src/sandbox/seccomp/build.ts";
 import {
   type SeccompArch,
   type SyscallName,
   syscallNumber,
-} from "../../../../../src/sandbox/sock/seccomp/numbers.ts";
+} from "../../../../src/sandbox/seccomp/numbers.ts";
 
 const PYTHON = existsSync("/usr/bin/python3") ? "/usr/bin/python3" : "python3";
 const ATTEMPTS = join(import.meta.dir, "attempts.py");

@@ -5,7 +5,7 @@
  * @see https://docs.kernel.org/networking/filter.html
  */
 
-import { OlError } from "../../../common/errors.ts";
+import { OlError } from "../../common/errors.ts";
 import type { Action } from "./policy.ts";
 
 /** A system call as the kernel shows it to a filter (`struct seccomp_data`). */

@@ -1,11 +1,8 @@
 import { expect, test } from "bun:test";
 
-import { AUDIT_ARCH, buildSeccompFilter } from "../../../../../src/sandbox/sock/seccomp/build.ts";
-import { interpret } from "../../../../../src/sandbox/sock/seccomp/interpret.ts";
-import {
-  SYSCALL_NUMBER_LAST,
-  syscallNumber,
-} from "../../../../../src/sandbox/sock/seccomp/numbers.ts";
+import { AUDIT_ARCH, buildSeccompFilter } from "../../../../src/sandbox/seccomp/build.ts";
+import { interpret } from "../../../../src/sandbox/seccomp/interpret.ts";
+import { SYSCALL_NUMBER_LAST, syscallNumber } from "../../../../src/sandbox/seccomp/numbers.ts";
 
 const OPENED = [
   "unshare",

@@ -7,15 +7,15 @@ import {
   AUDIT_ARCH,
   buildSeccompFilter,
   seccompArch,
-} from "../../../../../src/sandbox/sock/seccomp/build.ts";
-import { interpret } from "../../../../../src/sandbox/sock/seccomp/interpret.ts";
+} from "../../../../src/sandbox/seccomp/build.ts";
+import { interpret } from "../../../../src/sandbox/seccomp/interpret.ts";
 import {
   type SeccompArch,
   SYSCALL_NUMBERS,
   SYSCALL_NUMBER_LAST,
   type SyscallName,
-} from "../../../../../src/sandbox/sock/seccomp/numbers.ts";
-import { syscallTable } from "../../../../../src/sandbox/sock/seccomp/table.ts";
+} from "../../../../src/sandbox/seccomp/numbers.ts";
+import { syscallTable } from "../../../../src/sandbox/seccomp/table.ts";
 
 /** Every call that a lambda must not make, whatever its arguments; what is not here must work. */
 const REFUSED = new Set(

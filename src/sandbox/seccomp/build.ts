@@ -8,7 +8,7 @@
  * @see https://docs.kernel.org/userspace-api/seccomp_filter.html
  */
 
-import { assert } from "../../../common/assert.ts";
+import { assert } from "../../common/assert.ts";
 import { Assembler, type Label } from "./assembler.ts";
 import { SYSCALL_NUMBER_LAST, type SeccompArch, syscallNumber } from "./numbers.ts";
 import {

@@ -3,7 +3,7 @@
  * made of two, so that what is assembled needs no thought about distances.
  */
 
-import { assert } from "../../../common/assert.ts";
+import { assert } from "../../common/assert.ts";
 
 /** Size of `struct sock_filter` in bytes: u16 code, u8 jt, u8 jf, u32 k. */
 const INSTRUCTION_BYTES = 8;

@@ -4,15 +4,15 @@ import { expect, test } from "bun:test";
 
 import * as fc from "fast-check";
 
-import { Assembler, type Label } from "../../../../../src/sandbox/sock/seccomp/assembler.ts";
-import { AUDIT_ARCH, buildSeccompFilter } from "../../../../../src/sandbox/sock/seccomp/build.ts";
-import { interpret, trace } from "../../../../../src/sandbox/sock/seccomp/interpret.ts";
+import { Assembler, type Label } from "../../../../src/sandbox/seccomp/assembler.ts";
+import { AUDIT_ARCH, buildSeccompFilter } from "../../../../src/sandbox/seccomp/build.ts";
+import { interpret, trace } from "../../../../src/sandbox/seccomp/interpret.ts";
 import {
   type SeccompArch,
   SYSCALL_NUMBERS,
-} from "../../../../../src/sandbox/sock/seccomp/numbers.ts";
-import { type Action, isAction } from "../../../../../src/sandbox/sock/seccomp/policy.ts";
-import { syscallTable } from "../../../../../src/sandbox/sock/seccomp/table.ts";
+} from "../../../../src/sandbox/seccomp/numbers.ts";
+import { type Action, isAction } from "../../../../src/sandbox/seccomp/policy.ts";
+import { syscallTable } from "../../../../src/sandbox/seccomp/table.ts";
 import { decide } from "./reference.ts";
 
 const arch = fc.constantFrom<SeccompArch>("x86_64", "aarch64");
