@@ -42,6 +42,7 @@ export const leaks: Experiment = {
   name: "leaks",
   title: "Leaks",
   question: "What is left over after 1,000 creates and destroys?",
+  minutes: 1,
   run: async (context) => {
     const cluster = await context.cluster({
       config: { handler_cache_size: 0 },
@@ -49,40 +50,37 @@ export const leaks: Experiment = {
     });
     const cycles = context.size({ full: 1000, small: 1000, smoke: 20 });
     context.recorder.parameter("cycles", cycles);
-    const burst = async (count: number): Promise<void> => {
+    const burst = async (count: number, seed: string): Promise<void> => {
       await context.load.run({
         port: cluster.port,
         paths: [runPath("echo")],
         arrivals: { kind: "closed", clients: 4 },
         count,
-        seed: "leaks",
+        seed,
       });
       await cluster.until("no sandbox lives", (figures) => figures.sandboxes.live === 0);
     };
     const scratch = join(cluster.dir, "workers", "worker-0", "handlers");
     // Pools and the worker's heap reach their working size first: that is use, not a leak.
-    await burst(Math.min(300, cycles));
-    let before = await settled(() => holdings(cluster.workerPid(), scratch));
-    for (const [kind] of KINDS) context.recorder.parameter(`${kind} before`, before[kind]);
-    // A leak grows in every round; a heap that breathes does not.
-    for (let round = 0; round < context.size({ full: 5, small: 3, smoke: 1 }); round++) {
-      await burst(cycles);
-      const after = await settled(() => holdings(cluster.workerPid(), scratch));
+    await burst(Math.min(500, cycles), "warm-up");
+    const first = await settled(() => holdings(cluster.workerPid(), scratch));
+    for (const [kind] of KINDS) context.recorder.parameter(`${kind} before`, first[kind]);
+    const rounds = context.size({ full: 8, small: 4, smoke: 1 });
+    context.recorder.parameter("rounds", rounds);
+    for (let round = 0; round < rounds; round++) {
+      await burst(cycles, `cycle/${round}`);
+      const now = await settled(() => holdings(cluster.workerPid(), scratch));
       for (const [kind, label, unit] of KINDS) {
-        const info = {
-          ...LATENCY,
-          unit,
-          id: `left-${kind}`,
-          label: `left over: ${label}`,
-        } as const;
+        const id = `left-${kind}`;
         const role = kind === "usedBytes" ? "context" : "subject";
-        context.recorder.add({ ...info, role }, [after[kind] - before[kind]]);
+        // Against the first look, not the one before: what grows a little each time must add up.
+        const left = [now[kind] - first[kind]];
+        context.recorder.add({ ...LATENCY, unit, id, label: `left over: ${label}`, role }, left);
       }
-      before = after;
     }
     context.recorder.note(
-      "cgroups and memory of the machine count what other programs do too; the worker's pools may " +
-        "hold a few processes, descriptors and cgroups more or fewer at either moment",
+      "each sample is what is there beyond the first look; a leak grows from sample to sample, a heap or a " +
+        "pool of spare parts breathes; cgroups and memory of the machine count what other programs do too",
     );
   },
 };

@@ -72,14 +72,6 @@ function parents(): Map<number, number> {
   return result;
 }
 
-/**
- * @param pid of a process
- * @returns how many processes descend from it
- */
-export function descendants(pid: number): number {
-  return familyOf(pid).size - 1;
-}
-
 /** A process and all that descend from it. */
 function familyOf(pid: number): Set<number> {
   const parentOf = parents();
