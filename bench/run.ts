@@ -17,6 +17,7 @@ import { readResults, writeResults, type ResultFile, type Scale } from "./harnes
 import { runSuite } from "./harness/suite.ts";
 import { mergeRuns } from "./harness/merge.ts";
 import { printBars, printComparison, printSummary } from "./harness/tables.ts";
+import { writeFigures } from "./report/readme.ts";
 import { writeReport } from "./report/page.ts";
 import { Random } from "./stats/random.ts";
 
@@ -28,6 +29,7 @@ bench smoke                 everything once with tiny sizes; no figure of it mea
 bench ab OTHER_OL [EXPERIMENT …]  measure two executables in turns and compare them
 bench compare A.json B.json which differences are real
 bench report [FILE]         one HTML page and SVG pictures (default: the newest run)
+bench report --readme FILE  puts its bars and two pictures into README.md and bench/pictures/
 bench bars [FILE]           the table of promises; exit 1: one is missed, 3: one was not measured
 bench list                  what can be measured
 
@@ -154,6 +156,7 @@ async function main(argv: readonly string[]): Promise<number> {
       out: text,
       threshold: text,
       turns: text,
+      readme: { type: "boolean" },
       help: { type: "boolean" },
     },
   });
@@ -189,7 +192,9 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     case "report": {
       const file = resolve(rest[0] ?? newest());
-      for (const each of await writeReport(file)) say(each);
+      const written =
+        values.readme === true ? await writeFigures(file, ROOT) : await writeReport(file);
+      for (const each of written) say(each);
       return 0;
     }
     case "bars": {
