@@ -17,6 +17,7 @@ import { readResults, writeResults, type ResultFile, type Scale } from "./harnes
 import { runSuite } from "./harness/suite.ts";
 import { mergeRuns } from "./harness/merge.ts";
 import { printBars, printComparison, printSummary } from "./harness/tables.ts";
+import { BARS } from "./promises.ts";
 import { writeFigures } from "./report/readme.ts";
 import { writeReport } from "./report/page.ts";
 import { Random } from "./stats/random.ts";
@@ -95,7 +96,9 @@ async function measure(names: readonly string[], flags: Flags): Promise<number> 
     saved: async (file) => await writeResults(out, file),
   });
   printSummary(results);
-  printBars(judge(results));
+  const ran = new Set(wanted.map(({ name }) => name));
+  const bars = BARS.filter(({ experiment }) => ran.has(experiment));
+  if (bars.length > 0) printBars(judge(results, bars));
   say(`\nRaw samples: ${out}\nReport:      npm run bench -- report ${out}`);
   return verdict(results);
 }

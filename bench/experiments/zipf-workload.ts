@@ -1,7 +1,7 @@
 /** Many lambdas, many packages, little memory: what a zygote tree is for. */
 
 import type { ConfigOverrides } from "../harness/cluster.ts";
-import type { BenchContext, Experiment } from "../harness/experiment.ts";
+import type { BenchContext, Experiment, Sizes } from "../harness/experiment.ts";
 import { LATENCY, RATE } from "../harness/recorder.ts";
 import type { Random } from "../stats/random.ts";
 import { zipf } from "../stats/zipf.ts";
@@ -19,13 +19,36 @@ const CACHE_MB = {
 /** Most packages that one lambda declares; real ones rarely declare more by themselves. */
 const PACKAGES_MAX = 3;
 
-/** Calls from which a cache learns, drawn apart from those that are measured. */
-const WARM_UP = { full: 500, small: 150, smoke: 4 };
+/** Calls from which a cache learns, drawn apart from those that are measured, and calls that are. */
+interface Calls {
+  readonly warmUp: Sizes;
+  readonly measured: Sizes;
+}
 
-const CALLS = { full: 500, small: 150, smoke: 6 };
+/** Each call imports by itself, which takes long; the warm-up is for the worker, there is nothing to learn. */
+const ROOT_ONLY: Calls = {
+  warmUp: { full: 30, small: 10, smoke: 4 },
+  measured: { full: 120, small: 40, smoke: 6 },
+};
 
-/** Fewer where each call imports all by itself: they take several times as long. */
-const ROOT_CALLS = { full: 250, small: 80, smoke: 6 };
+const SMALL_CACHE: Calls = {
+  warmUp: { full: 300, small: 100, smoke: 4 },
+  measured: { full: 300, small: 100, smoke: 6 },
+};
+
+/** What holds more takes longer to fill; its calls are fast. */
+const LARGE_CACHE: Calls = {
+  warmUp: { full: 900, small: 200, smoke: 4 },
+  measured: { full: 400, small: 100, smoke: 6 },
+};
+
+/** MB from which a cache counts as large. */
+const LARGE_MB = 1024;
+
+function callsOf(cacheMb: number): Calls {
+  if (cacheMb === 0) return ROOT_ONLY;
+  return cacheMb < LARGE_MB ? SMALL_CACHE : LARGE_CACHE;
+}
 
 /** Popularity of packages and of lambdas. */
 const EXPONENT = 1;
@@ -65,8 +88,7 @@ async function measure(
     lambdas: shared.lambdas,
   });
   const id = `latency-${cacheMb}`;
-  // Root only has nothing to learn: its warm-up is for the worker itself.
-  const learning = cacheMb === 0 ? { full: 100, small: 40, smoke: 4 } : WARM_UP;
+  const { warmUp, measured } = callsOf(cacheMb);
   const { latencyUs, ratePerS: rate } = await runStarting(
     context,
     { id, accepted: COLD },
@@ -75,8 +97,8 @@ async function measure(
       paths: Object.keys(shared.lambdas).map(runPath),
       pick: { kind: "zipf", exponent: EXPONENT },
       arrivals: { kind: "closed", clients: 4 },
-      warmupCount: context.size(learning),
-      count: context.size(cacheMb === 0 ? ROOT_CALLS : CALLS),
+      warmupCount: context.size(warmUp),
+      count: context.size(measured),
       // Without the size: all sizes meet the same calls.
       seed: `zipf/${round}`,
     },

@@ -9,7 +9,7 @@ import { readResults, samplesOf, writeResults } from "../../../bench/harness/res
 import { writeReport } from "../../../bench/report/page.ts";
 import { figuresOf, withFigures } from "../../../bench/report/readme.ts";
 import { BARS } from "../../../bench/promises.ts";
-import { linearScale, logScale, spread } from "../../../bench/report/scale.ts";
+import { byteScale, linearScale, logScale, spread } from "../../../bench/report/scale.ts";
 import { exampleResults } from "./example-results.ts";
 
 let dir = "";
@@ -163,6 +163,14 @@ describe("axes", () => {
     const log = logScale([100, 100], [0, 300]);
     expect(log.at(100)).toBe(0);
     expect(log.ticks).toEqual([100]);
+  });
+
+  test("byteScale() ticks at round numbers of MiB", () => {
+    const scale = byteScale([0, 4000 * 2 ** 20], [0, 400]);
+    const steps = scale.ticks.map((tick) => Math.abs(tick / 2 ** 20) / 500);
+    expect(steps).toEqual(steps.map((_, i) => i));
+    expect(steps).toHaveLength(9);
+    expect(scale.at(1000 * 2 ** 20)).toBe(100);
   });
 
   test("spread() keeps labels apart and in their frame", () => {
