@@ -17,6 +17,9 @@ const LEVELS = {
 /** Live sandboxes below which memory per sandbox drowns in what else the machine does. */
 const MEMORY_LEVEL_MIN = 100;
 
+/** Sandboxes that come and go before the first look. */
+const WARM_UP_SANDBOXES = 200;
+
 /** Clients that fill or empty a level: that is not what is measured. */
 const FILL_CLIENTS = 4;
 
@@ -121,8 +124,8 @@ export const density: Experiment = {
     });
     recorder.parameter("limits.mem_mb", 64);
     const crowd = new Crowd(context, cluster);
-    // Worker and zygote reach their working size, with as many sandboxes as there will ever be.
-    await crowd.resize(levels.at(-1) ?? 0);
+    // Worker, zygote and stocks of spare parts reach their working size.
+    await crowd.resize(Math.min(WARM_UP_SANDBOXES, levels.at(-1) ?? 0));
     await crowd.resize(0);
     const cycles = context.size({ full: 4, small: 2, smoke: 1 });
     recorder.parameter("passes up and down", cycles);
