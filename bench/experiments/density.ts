@@ -4,6 +4,7 @@ import type { Cluster } from "../harness/cluster.ts";
 import type { BenchContext, Experiment } from "../harness/experiment.ts";
 import { residentBytes, usedMemoryBytes } from "../harness/memory.ts";
 import { LATENCY } from "../harness/recorder.ts";
+import { LoadError } from "../load/load-process.ts";
 import { slopeOf, type Point } from "../stats/line.ts";
 import { LEAVING, many, runPath } from "./lambdas.ts";
 import { COLD, runStarting } from "./starts.ts";
@@ -24,7 +25,7 @@ const WARM_UP_SANDBOXES = 200;
 const FILL_CLIENTS = 4;
 
 /** Milliseconds between probes: one is gone, and tidied up after, before the next comes. */
-const PROBE_SPACE_MS = 40;
+const PROBE_SPACE_MS = 60;
 
 /** Milliseconds for 2,000 sandboxes to come to rest. */
 const SETTLE_MS = 120_000;
@@ -44,14 +45,18 @@ class Crowd {
   async resize(size: number): Promise<void> {
     const [from, to] = [Math.min(size, this.#live), Math.max(size, this.#live)];
     if (from < to) {
-      await this.#context.load.run({
+      const leave = size < this.#live;
+      const result = await this.#context.load.tryRun({
         port: this.#cluster.port,
         paths: Array.from({ length: to - from }, (_, i) => runPath(`crowd-${from + i}`)),
         arrivals: { kind: "closed", clients: Math.min(FILL_CLIENTS, to - from) },
         count: to - from,
-        extra: size < this.#live ? { leave: true } : {},
+        extra: leave ? { leave: true } : {},
         seed: "crowd",
       });
+      // One that ends before its answer is written has left as well.
+      const { "status 502": ended = 0, ...others } = result.failures;
+      if (Object.keys(others).length > 0 || (ended > 0 && !leave)) throw new LoadError(result);
     }
     this.#live = size;
     await this.#cluster.until(
@@ -61,6 +66,12 @@ class Crowd {
     );
   }
 }
+
+/** Lambdas that probe; each is called once per visit, so that no call meets a process that is about to end. */
+const PROBES = { full: 30, small: 20, smoke: 3 };
+
+const probesOf = (context: BenchContext): string[] =>
+  Object.keys(many(context.size(PROBES), LEAVING, "probe"));
 
 /** Cold starts of sandboxes that are gone before the next one. */
 async function probe(
@@ -74,9 +85,9 @@ async function probe(
     { id, accepted: COLD },
     {
       port: cluster.port,
-      paths: [runPath("probe")],
+      paths: probesOf(context).map(runPath),
       arrivals: { kind: "constant", ratePerS: 1000 / PROBE_SPACE_MS, connectionsMax: 8 },
-      count: context.size({ full: 30, small: 20, smoke: 3 }),
+      count: context.size(PROBES),
       warmupCount: 0,
       extra: { leave: true },
       seed: `${id}/${at.visit}`,
@@ -119,13 +130,19 @@ export const density: Experiment = {
         handler_cache_size: 64 * 2 ** 20,
         mem_pool_mb: 512 * 1024,
         limits: { mem_mb: 64 },
+        // A probe must not ask the registry again because the last visit was long ago.
+        registry_cache_ms: 86_400_000,
       },
-      lambdas: { probe: LEAVING, ...many(levels.at(-1) ?? 0, LEAVING, "crowd") },
+      lambdas: {
+        ...many(context.size(PROBES), LEAVING, "probe"),
+        ...many(levels.at(-1) ?? 0, LEAVING, "crowd"),
+      },
     });
     recorder.parameter("limits.mem_mb", 64);
     const crowd = new Crowd(context, cluster);
     // Worker, zygote and stocks of spare parts reach their working size.
     await crowd.resize(Math.min(WARM_UP_SANDBOXES, levels.at(-1) ?? 0));
+    for (const name of probesOf(context)) await cluster.call(name, { leave: true });
     await crowd.resize(0);
     const cycles = context.size({ full: 4, small: 2, smoke: 1 });
     recorder.parameter("passes up and down", cycles);
