@@ -14,10 +14,10 @@ import { FloorProcess, type FloorVariant } from "../../bench/reference/floor-pro
 import { HttpProcess } from "../../bench/reference/http-process.ts";
 
 /**
- * Milliseconds after which the suite hangs. It takes under a minute on 2 cores; twice that is room for a machine
- * that does something else as well.
+ * Milliseconds after which the suite hangs. It takes under a minute on 2 cores; a busy machine, on which it took
+ * three, must not fail it.
  */
-const SUITE_HANGS_MS = 120_000;
+const SUITE_HANGS_MS = 300_000;
 
 const SCRIPT = resolve(import.meta.dir, "../../bench/run.ts");
 
