@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-import { judge } from "./bars.ts";
+import { barsStatus, judge } from "./bars.ts";
 import { compare } from "./compare.ts";
 import { EXPERIMENTS } from "./experiments/index.ts";
 import type { Experiment } from "./harness/experiment.ts";
@@ -17,6 +17,8 @@ import { readResults, writeResults, type ResultFile, type Scale } from "./harnes
 import { runSuite } from "./harness/suite.ts";
 import { mergeRuns } from "./harness/merge.ts";
 import { printBars, printComparison, printSummary } from "./harness/tables.ts";
+import { BARS } from "./promises.ts";
+import { writeFigures } from "./report/readme.ts";
 import { writeReport } from "./report/page.ts";
 import { Random } from "./stats/random.ts";
 
@@ -28,14 +30,15 @@ bench smoke                 everything once with tiny sizes; no figure of it mea
 bench ab OTHER_OL [EXPERIMENT …]  measure two executables in turns and compare them
 bench compare A.json B.json which differences are real
 bench report [FILE]         one HTML page and SVG pictures (default: the newest run)
-bench bars [FILE]           the table of promises with pass or fail
+bench report --readme FILE  puts its bars and two pictures into README.md and bench/pictures/
+bench bars [FILE]           the table of promises; exit 1: one is missed, 3: one was not measured
 bench list                  what can be measured
 
   --scale full|small        how much (default full)
   --seed TEXT               of arrivals, orders and resamples (default: random, recorded)
   --ol PATH                 executable to measure (default bin/ol)
   --out FILE                where to write the raw samples (default bench/results/<time>.json)
-  --turns N                 ab: how often each executable is measured (default 3)
+  --turns N                 ab: how often each executable is measured (default 5; below 4 nothing is said)
   --threshold PERCENT       compare, ab: smallest change that matters (default 3)`;
 
 /** Newest result file. */
@@ -93,7 +96,9 @@ async function measure(names: readonly string[], flags: Flags): Promise<number> 
     saved: async (file) => await writeResults(out, file),
   });
   printSummary(results);
-  printBars(judge(results));
+  const ran = new Set(wanted.map(({ name }) => name));
+  const bars = BARS.filter(({ experiment }) => ran.has(experiment));
+  if (bars.length > 0) printBars(judge(results, bars));
   say(`\nRaw samples: ${out}\nReport:      npm run bench -- report ${out}`);
   return verdict(results);
 }
@@ -109,7 +114,7 @@ async function ab(other: string, names: readonly string[], flags: Flags): Promis
   const order = new Random(seed);
   const runs = { before: [] as ResultFile[], after: [] as ResultFile[] };
   const merged: Partial<Record<keyof typeof sides, ResultFile>> = {};
-  for (let turn = 0; turn < Number(flags.turns ?? 3); turn++) {
+  for (let turn = 0; turn < Number(flags.turns ?? 5); turn++) {
     for (const side of order.shuffled(["before", "after"] as const)) {
       progress(`turn ${turn + 1}: ${side}, ${sides[side]}`);
       const scale = scaleOf(flags.scale ?? "small");
@@ -154,6 +159,7 @@ async function main(argv: readonly string[]): Promise<number> {
       out: text,
       threshold: text,
       turns: text,
+      readme: { type: "boolean" },
       help: { type: "boolean" },
     },
   });
@@ -164,7 +170,11 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   switch (first) {
     case "list": {
-      for (const { name, question } of EXPERIMENTS) say(`${name.padEnd(16)} ${question}`);
+      for (const { name, question, minutes } of EXPERIMENTS) {
+        say(`${name.padEnd(16)} ${`~${minutes} min`.padStart(8)}  ${question}`);
+      }
+      const total = EXPERIMENTS.reduce((sum, { minutes }) => sum + minutes, 0);
+      say(`${"all".padEnd(16)} ${`~${total} min`.padStart(8)}  at full scale on 2 quiet cores`);
       return 0;
     }
     case "smoke":
@@ -184,13 +194,16 @@ async function main(argv: readonly string[]): Promise<number> {
       return await ab(other, names, values);
     }
     case "report": {
-      for (const file of await writeReport(resolve(rest[0] ?? newest()))) say(file);
+      const file = resolve(rest[0] ?? newest());
+      const written =
+        values.readme === true ? await writeFigures(file, ROOT) : await writeReport(file);
+      for (const each of written) say(each);
       return 0;
     }
     case "bars": {
       const outcomes = judge(await readResults(rest[0] ?? newest()));
       printBars(outcomes);
-      return outcomes.some((each) => each.verdict === "fail") ? 1 : 0;
+      return barsStatus(outcomes);
     }
     default:
       return await measure(positionals, values);

@@ -3,7 +3,8 @@
 import { interleave, type Arm, type Experiment } from "../harness/experiment.ts";
 import { LATENCY, RATE } from "../harness/recorder.ts";
 import { ECHO, many, runPath, type LambdaFiles } from "./lambdas.ts";
-import { PACKAGE_CONFIG, TINY, installed, lambdaOf, type PackageChoice } from "./package-set.ts";
+import { installed, lambdaOf, packagesOf, type PackageChoice } from "./package-set.ts";
+import { runCounting } from "./starts.ts";
 
 const NUMPY: PackageChoice = { module: "numpy", install: "numpy" };
 
@@ -14,9 +15,11 @@ export const cacheCombinations: Experiment = {
   name: "handler-cache",
   title: "Cache combinations",
   question: "What do the handler cache and the import cache give, alone and together?",
+  minutes: 2,
   run: async (context) => {
     const { recorder } = context;
-    const choice = context.scale === "smoke" ? TINY : NUMPY;
+    const source = await packagesOf(context, { full: [NUMPY], small: [NUMPY] });
+    const [choice = NUMPY] = source.choices;
     const plain = context.size({ full: 30, small: 10, smoke: 2 });
     const lambdas: Record<string, LambdaFiles> = {
       ...many(plain, ECHO),
@@ -28,7 +31,7 @@ export const cacheCombinations: Experiment = {
     for (const handler of [true, false]) {
       for (const imports of [true, false]) {
         const config = {
-          ...PACKAGE_CONFIG,
+          ...source.config,
           Pkgs_dir,
           ...(handler ? {} : { handler_cache_size: 0 }),
           ...(imports ? {} : { import_cache_size: 0 }),
@@ -43,15 +46,15 @@ export const cacheCombinations: Experiment = {
         const label = `handler cache ${onOff(handler)}, import cache ${onOff(imports)}`;
         arms.push({
           name: id,
-          run: async () => {
-            const result = await context.load.run({
+          run: async (round) => {
+            const result = await runCounting(context, id, {
               port: cluster.port,
               paths,
               pick: { kind: "zipf", exponent: 1 },
               arrivals: { kind: "closed", clients: 2 },
               count: context.size({ full: 300, small: 100, smoke: 6 }),
               warmupCount: context.size({ full: 100, small: 40, smoke: 2 }),
-              seed: "combinations",
+              seed: `combinations/${round}`,
             });
             recorder.add({ ...LATENCY, id, label }, result.latencyUs);
             const rate = (result.latencyUs.length * 1e6) / result.elapsedUs;
@@ -60,6 +63,6 @@ export const cacheCombinations: Experiment = {
         });
       }
     }
-    await interleave(context, context.size({ full: 8, small: 3, smoke: 1 }), arms);
+    await interleave(context, context.size({ full: 6, small: 3, smoke: 1 }), arms);
   },
 };

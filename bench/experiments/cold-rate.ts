@@ -3,6 +3,7 @@
 import { interleave, type Experiment } from "../harness/experiment.ts";
 import { LATENCY, RATE } from "../harness/recorder.ts";
 import { ECHO, runPath } from "./lambdas.ts";
+import { COLD, runStarting } from "./starts.ts";
 
 const CLIENTS = [1, 2, 4, 8, 16];
 
@@ -11,6 +12,7 @@ export const coldRate: Experiment = {
   name: "cold-rate",
   title: "Cold starts per second",
   question: "How many calls per second are answered when each needs a new sandbox?",
+  minutes: 3,
   run: async (context) => {
     const { recorder } = context;
     const cluster = await context.cluster({
@@ -23,27 +25,23 @@ export const coldRate: Experiment = {
     const clients = context.scale === "smoke" ? [4] : CLIENTS;
     const cold = clients.map((count) => ({
       name: `clients-${count}`,
-      run: async () => {
-        const result = await context.load.run({
-          port: cluster.port,
-          paths: [runPath("echo")],
-          arrivals: { kind: "closed", clients: count },
-          durationMs,
-          warmupCount: count,
-          details: true,
-          seed: `cold-${count}`,
-        });
-        for (const start of new Set(result.start)) {
-          if (start !== "zygote" && start !== "fresh")
-            recorder.note(`calls with ${count} clients also started "${start}"`);
-        }
-        const rate =
-          (result.start.filter((start) => start === "zygote" || start === "fresh").length * 1e6) /
-          result.elapsedUs;
-        const curve = { name: "cold starts", x: count };
+      run: async (round: number) => {
         const id = `clients-${count}`;
+        const { latencyUs, ratePerS } = await runStarting(
+          context,
+          { id, accepted: COLD },
+          {
+            port: cluster.port,
+            paths: [runPath("echo")],
+            arrivals: { kind: "closed", clients: count },
+            durationMs,
+            warmupCount: count,
+            seed: `${id}/${round}`,
+          },
+        );
+        const curve = { name: "cold starts", x: count };
         recorder.add({ ...RATE, id: `rate-${id}`, label: `cold starts, ${count} clients`, curve }, [
-          rate,
+          ratePerS,
         ]);
         recorder.add(
           {
@@ -52,7 +50,7 @@ export const coldRate: Experiment = {
             label: `cold latency, ${count} clients`,
             curve: { name: "latency", x: count },
           },
-          result.latencyUs,
+          latencyUs,
         );
       },
     }));

@@ -6,7 +6,7 @@ import { LATENCY } from "../harness/recorder.ts";
 import { HttpProcess } from "../reference/http-process.ts";
 import type { FloorVariant } from "../reference/floor-process.ts";
 import { ECHO, many, runPath } from "./lambdas.ts";
-import { PACKAGE_CONFIG, TINY, installed, lambdaOf } from "./package-set.ts";
+import { lambdaOf, lightFixture } from "./package-set.ts";
 import { STARTS, callArm, recordStarts, startDocker } from "./shared.ts";
 
 /** Lambdas that are left alone until they are paused; one call of each per round. */
@@ -41,7 +41,7 @@ function floorArms(context: BenchContext): Arm[] {
 function unpausedArm(context: BenchContext, cluster: Cluster, names: readonly string[]): Arm {
   return {
     name: "unpaused",
-    run: async () => {
+    run: async (round) => {
       for (const name of names) await cluster.call(name, null);
       await cluster.until("idle lambdas are paused", (figures) => {
         const { live, paused } = figures.sandboxes;
@@ -53,7 +53,7 @@ function unpausedArm(context: BenchContext, cluster: Cluster, names: readonly st
         arrivals: { kind: "closed", clients: 1 },
         count: names.length,
         details: true,
-        seed: "unpaused",
+        seed: `unpaused/${round}`,
       });
       recordStarts(context, STARTS.unpaused, result);
     },
@@ -77,6 +77,11 @@ async function httpArms(context: BenchContext, calls: number): Promise<Arm[]> {
 }
 
 async function dockerArm(context: BenchContext): Promise<Arm[]> {
+  if (context.scale === "smoke") {
+    // Starting a daemon takes seconds, and the Docker engine's own smoke run does it already.
+    context.recorder.skip("docker: in the smoke run part of docker-engine only");
+    return [];
+  }
   const docker = await startDocker(context);
   if (docker === null) return [];
   const series = {
@@ -97,7 +102,7 @@ const SPACE_MS = 25;
 function spacedArm(context: BenchContext, cluster: Cluster, calls: number): Arm {
   return {
     name: "cold-spaced",
-    run: async () => {
+    run: async (round) => {
       const result = await context.load.run({
         port: cluster.port,
         paths: [runPath("echo")],
@@ -105,7 +110,7 @@ function spacedArm(context: BenchContext, cluster: Cluster, calls: number): Arm 
         count: calls,
         warmupCount: 1,
         details: true,
-        seed: "spaced",
+        seed: `spaced/${round}`,
       });
       recordStarts(context, STARTS.spaced, result);
     },
@@ -114,12 +119,14 @@ function spacedArm(context: BenchContext, cluster: Cluster, calls: number): Arm 
 
 /** New sandboxes for each call: without packages, spaced, and from a zygote that has one imported. */
 async function coldArms(context: BenchContext, calls: number): Promise<Arm[]> {
-  const config = { ...PACKAGE_CONFIG, handler_cache_size: 0 };
-  const lambdas = { echo: ECHO, [TINY.module]: lambdaOf(TINY) };
+  const { choices, config: index } = await lightFixture(context);
+  const light = choices[0]?.module ?? "";
+  const config = { ...index, handler_cache_size: 0, startup_pkgs: [light] };
+  const lambdas = { echo: ECHO, light: lambdaOf(...choices) };
   const cluster = await context.cluster({ config, lambdas });
   const closed = (name: string, series: (typeof STARTS)["cold" | "zygote"]): Arm => ({
     name: series.id,
-    run: async () => {
+    run: async (round) => {
       const result = await context.load.run({
         port: cluster.port,
         paths: [runPath(name)],
@@ -127,15 +134,14 @@ async function coldArms(context: BenchContext, calls: number): Promise<Arm[]> {
         count: calls,
         warmupCount: 3,
         details: true,
-        seed: series.id,
+        seed: `${series.id}/${round}`,
       });
       recordStarts(context, series, result);
     },
   });
   const arms = [closed("echo", STARTS.cold), spacedArm(context, cluster, Math.ceil(calls / 2))];
-  // Installs it, and gives the import cache a reason to hold it.
-  const usable = (await installed(context, cluster, [TINY])).length > 0;
-  return usable ? [...arms, closed(TINY.module, STARTS.zygote)] : arms;
+  // Imported when the worker started, so every call of this arm finds the zygote.
+  return [...arms, closed("light", STARTS.zygote)];
 }
 
 /** Cold, unpaused and warm calls by stage, against forks, interpreters, Docker and bare HTTP. */
@@ -143,6 +149,7 @@ export const coldStart: Experiment = {
   name: "cold-start",
   title: "Cold start",
   question: "How long does a call take that finds no sandbox, a paused one, a warm one?",
+  minutes: 3,
   run: async (context) => {
     const calls = context.size({ full: 100, small: 40, smoke: 3 });
     const warmCalls = calls * 5;
@@ -154,7 +161,7 @@ export const coldStart: Experiment = {
       unpausedArm(context, warm, Object.keys(paused)),
       {
         name: "warm",
-        run: async () => {
+        run: async (round) => {
           const result = await context.load.run({
             port: warm.port,
             paths: [runPath("echo")],
@@ -162,7 +169,7 @@ export const coldStart: Experiment = {
             count: warmCalls,
             warmupCount: 20,
             details: true,
-            seed: "warm",
+            seed: `warm/${round}`,
           });
           recordStarts(context, STARTS.warm, result);
         },
@@ -178,6 +185,6 @@ export const coldStart: Experiment = {
       ...(await dockerArm(context)),
     ];
     context.recorder.parameter("calls per round", calls);
-    await interleave(context, context.size({ full: 20, small: 8, smoke: 2 }), arms);
+    await interleave(context, context.size({ full: 20, small: 8, smoke: 1 }), arms);
   },
 };

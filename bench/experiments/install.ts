@@ -2,7 +2,7 @@
 
 import { interleave, type Arm, type Experiment } from "../harness/experiment.ts";
 import { LATENCY } from "../harness/recorder.ts";
-import { PACKAGE_CONFIG, TINY, lambdaOf, pipInstall, type PackageChoice } from "./package-set.ts";
+import { lambdaOf, packagesOf, pipInstall, type PackageChoice } from "./package-set.ts";
 
 const REQUESTS: PackageChoice = { module: "requests", install: "requests" };
 const NUMPY: PackageChoice = { module: "numpy", install: "numpy" };
@@ -13,26 +13,28 @@ export const install: Experiment = {
   title: "Install cache",
   question:
     "How long does the first call wait for an install, and the next lambda with the same package?",
+  minutes: 2,
   run: async (context) => {
     const { recorder } = context;
-    const wanted = { full: [TINY, REQUESTS, NUMPY], small: [TINY, REQUESTS], smoke: [TINY] }[
-      context.scale
-    ];
+    const { choices, config, pip } = await packagesOf(context, {
+      full: [REQUESTS, NUMPY],
+      small: [REQUESTS],
+    });
     const lambdas = Object.fromEntries(
-      wanted.flatMap((each) => [
+      choices.flatMap((each) => [
         [`${each.module}-first`, lambdaOf(each)],
         [`${each.module}-second`, lambdaOf(each)],
       ]),
     );
     const dead = new Set<string>();
-    const arms = wanted.flatMap((choice, index): Arm[] => [
+    const arms = choices.flatMap((choice, index): Arm[] => [
       {
         name: `${choice.module}.ol`,
         run: async () => {
           if (dead.has(choice.module)) return;
           const Pkgs_dir = await context.scratch("packages");
           const cluster = await context.cluster({
-            config: { ...PACKAGE_CONFIG, Pkgs_dir },
+            config: { ...config, Pkgs_dir },
             lambdas,
           });
           for (const turn of ["first", "second"] as const) {
@@ -63,7 +65,7 @@ export const install: Experiment = {
       {
         name: `${choice.module}.pip`,
         run: async () => {
-          const us = await pipInstall(await context.scratch("pip"), [choice]);
+          const us = await pipInstall(await context.scratch("pip"), [choice], pip);
           if (typeof us === "string") recorder.skip(`pip ${choice.install}: ${us}`);
           else {
             recorder.add(
@@ -80,6 +82,6 @@ export const install: Experiment = {
         },
       },
     ]);
-    await interleave(context, context.size({ full: 6, small: 3, smoke: 1 }), arms);
+    await interleave(context, context.size({ full: 5, small: 3, smoke: 1 }), arms);
   },
 };

@@ -38,6 +38,7 @@ export const instruments: Experiment = {
   name: "instruments",
   title: "Instruments",
   question: "Do the load generator, wrk and mitata agree about a server that does nothing?",
+  minutes: 2,
   run: async (context) => {
     const { recorder } = context;
     const server = context.own(await HttpProcess.start("bun"));
@@ -47,14 +48,14 @@ export const instruments: Experiment = {
     const arms = [1, 8].flatMap((clients): Arm[] => [
       {
         name: `own-${clients}`,
-        run: async () => {
+        run: async (round) => {
           const result = await context.load.run({
             port: server.port,
             paths: [runPath("echo")],
             arrivals: { kind: "closed", clients },
             durationMs: context.scale === "smoke" ? 200 : seconds * 1000,
             warmupCount: 200,
-            seed: "instruments",
+            seed: `own-${clients}/${round}`,
           });
           const label = `own generator, ${clients} clients`;
           const rate = (result.latencyUs.length * 1e6) / result.elapsedUs;

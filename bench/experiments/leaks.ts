@@ -1,7 +1,5 @@
 /** 1,000 sandboxes come and go: what stays? */
 
-import { join } from "node:path";
-
 import type { Experiment } from "../harness/experiment.ts";
 import { holdings, type Holdings } from "../harness/memory.ts";
 import { LATENCY } from "../harness/recorder.ts";
@@ -9,7 +7,7 @@ import { ECHO, runPath } from "./lambdas.ts";
 
 const KINDS: readonly (readonly [keyof Holdings, string, "count" | "bytes"])[] = [
   ["mounts", "mounts in the namespaces of the worker and its family", "count"],
-  ["cgroups", "cgroup directories on the machine", "count"],
+  ["cgroups", "cgroup directories of the worker", "count"],
   ["processes", "processes below the worker", "count"],
   ["workerFds", "descriptors of the worker", "count"],
   ["scratchEntries", "files of instances", "count"],
@@ -21,9 +19,9 @@ const KINDS: readonly (readonly [keyof Holdings, string, "count" | "bytes"])[] =
 const LOOK_MS = 250;
 const SETTLE_MS = 10_000;
 
-/** What only the worker changes: memory and cgroups of the machine never stand still. */
-const counts = ({ mounts, processes, workerFds, scratchEntries }: Holdings): string =>
-  JSON.stringify([mounts, processes, workerFds, scratchEntries]);
+/** What only the worker changes: memory never stands still. */
+const counts = (held: Holdings): string =>
+  JSON.stringify({ ...held, workerRssBytes: 0, usedBytes: 0 });
 
 /** Counts, once two looks in a row agree. */
 async function settled(look: () => Holdings): Promise<Holdings> {
@@ -42,6 +40,7 @@ export const leaks: Experiment = {
   name: "leaks",
   title: "Leaks",
   question: "What is left over after 1,000 creates and destroys?",
+  minutes: 1,
   run: async (context) => {
     const cluster = await context.cluster({
       config: { handler_cache_size: 0 },
@@ -49,40 +48,36 @@ export const leaks: Experiment = {
     });
     const cycles = context.size({ full: 1000, small: 1000, smoke: 20 });
     context.recorder.parameter("cycles", cycles);
-    const burst = async (count: number): Promise<void> => {
+    const burst = async (count: number, seed: string): Promise<void> => {
       await context.load.run({
         port: cluster.port,
         paths: [runPath("echo")],
         arrivals: { kind: "closed", clients: 4 },
         count,
-        seed: "leaks",
+        seed,
       });
       await cluster.until("no sandbox lives", (figures) => figures.sandboxes.live === 0);
     };
-    const scratch = join(cluster.dir, "workers", "worker-0", "handlers");
     // Pools and the worker's heap reach their working size first: that is use, not a leak.
-    await burst(Math.min(300, cycles));
-    let before = await settled(() => holdings(cluster.workerPid(), scratch));
-    for (const [kind] of KINDS) context.recorder.parameter(`${kind} before`, before[kind]);
-    // A leak grows in every round; a heap that breathes does not.
-    for (let round = 0; round < context.size({ full: 5, small: 3, smoke: 1 }); round++) {
-      await burst(cycles);
-      const after = await settled(() => holdings(cluster.workerPid(), scratch));
+    await burst(Math.min(500, cycles), "warm-up");
+    const first = await settled(() => holdings(cluster.workerPid(), cluster.dir));
+    for (const [kind] of KINDS) context.recorder.parameter(`${kind} before`, first[kind]);
+    const rounds = context.size({ full: 8, small: 4, smoke: 1 });
+    context.recorder.parameter("rounds", rounds);
+    for (let round = 0; round < rounds; round++) {
+      await burst(cycles, `cycle/${round}`);
+      const now = await settled(() => holdings(cluster.workerPid(), cluster.dir));
       for (const [kind, label, unit] of KINDS) {
-        const info = {
-          ...LATENCY,
-          unit,
-          id: `left-${kind}`,
-          label: `left over: ${label}`,
-        } as const;
+        const id = `left-${kind}`;
         const role = kind === "usedBytes" ? "context" : "subject";
-        context.recorder.add({ ...info, role }, [after[kind] - before[kind]]);
+        // Against the first look, not the one before: what grows a little each time must add up.
+        const left = [now[kind] - first[kind]];
+        context.recorder.add({ ...LATENCY, unit, id, label: `left over: ${label}`, role }, left);
       }
-      before = after;
     }
     context.recorder.note(
-      "cgroups and memory of the machine count what other programs do too; the worker's pools may " +
-        "hold a few processes, descriptors and cgroups more or fewer at either moment",
+      "each sample is what is there beyond the first look; a leak grows from sample to sample, a heap or a " +
+        "pool of spare parts breathes; memory of the machine counts what other programs do too",
     );
   },
 };

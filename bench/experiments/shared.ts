@@ -8,22 +8,20 @@ import { LATENCY } from "../harness/recorder.ts";
 import type { SeriesInfo } from "../harness/results.ts";
 import type { LoadResult } from "../load/plan.ts";
 import { DockerReference } from "../reference/docker.ts";
+import { COLD, matchStarts, type WantedStart } from "./starts.ts";
 
 /** A series of calls that started in one way. */
-interface StartSeries {
-  readonly id: string;
+interface StartSeries extends WantedStart {
   readonly label: string;
-  /** Values of `x-ol-start` that belong to it. */
-  readonly accepted: readonly string[];
 }
 
 /** Series of calls by start. A sandbox is new whether its parent had packages imported or not. */
 export const STARTS = {
-  cold: { id: "cold", label: "cold, a new sandbox", accepted: ["fresh", "zygote"] },
+  cold: { id: "cold", label: "cold, a new sandbox", accepted: COLD },
   spaced: {
     id: "cold-spaced",
     label: "cold, with room between the calls",
-    accepted: ["fresh", "zygote"],
+    accepted: COLD,
   },
   zygote: {
     id: "cold-zygote",
@@ -42,21 +40,9 @@ export const STARTS = {
  * @param result of a burst with details
  */
 export function recordStarts(context: BenchContext, wanted: StartSeries, result: LoadResult): void {
-  const { id, label, accepted } = wanted;
-  const matching: number[] = [];
-  const seen = new Set<string>();
-  for (const [i, start] of result.start.entries()) {
-    seen.add(start);
-    if (accepted.includes(start)) matching.push(i);
-    else {
-      context.recorder.note(`arm "${id}" also saw calls that started "${start}"; left out`);
-    }
-  }
-  context.recorder.parameter(`x-ol-start of ${id}`, [...seen].toSorted().join(", "));
-  if (matching.length === 0) {
-    context.recorder.skip(`"${id}": no call started so`);
-    return;
-  }
+  const { id, label } = wanted;
+  const matching = matchStarts(context, wanted, result);
+  if (matching.length === 0) return;
   const pick = (values: readonly number[]): number[] => matching.map((i) => values[i] as number);
   context.recorder.add({ ...LATENCY, id, label }, pick(result.latencyUs));
   let known: number[] = matching.map(() => 0);
@@ -102,7 +88,7 @@ export function callArm(
   const get = path === "/status";
   return {
     name: info.id,
-    run: async () => {
+    run: async (round) => {
       const result = await context.load.run({
         port,
         paths: [path],
@@ -111,7 +97,7 @@ export function callArm(
         arrivals: { kind: "closed", clients: 1 },
         count: calls,
         warmupCount: 20,
-        seed: info.id,
+        seed: `${info.id}/${round}`,
       });
       context.recorder.add(info, result.latencyUs);
     },
@@ -123,10 +109,6 @@ export function callArm(
  * @returns Docker for references, or null with the reason recorded
  */
 export async function startDocker(context: BenchContext): Promise<DockerReference | null> {
-  if (context.scale === "smoke") {
-    context.recorder.skip("docker: not part of the smoke run");
-    return null;
-  }
   try {
     // Not below the run's own directory: Docker wants short socket paths.
     return context.own(

@@ -90,6 +90,7 @@ export const startUp: Experiment = {
   name: "start-up",
   title: "Start-up",
   question: "How long until the executable, a cluster and its first lambda answer?",
+  minutes: 1,
   run: async (context) => {
     await interleave(context, context.size({ full: 12, small: 5, smoke: 1 }), [
       programArm(context, "version", [context.ol, "--version"], "subject"),

@@ -45,7 +45,7 @@ export class ExperimentContext implements BenchContext {
     this.random = new Random(`${options.seed}/${options.name}`);
     rmSync(this.#dir, { recursive: true, force: true });
     mkdirSync(this.#dir, { recursive: true });
-    this.load = this.own(LoadProcess.start());
+    this.load = this.own(LoadProcess.start(`${options.seed}/${options.name}`));
   }
 
   async floor(): Promise<FloorProcess> {

@@ -37,6 +37,8 @@ export interface Experiment {
   readonly name: string;
   readonly title: string;
   readonly question: string;
+  /** About how long it takes at full scale on 2 quiet cores. */
+  readonly minutes: number;
   run(context: BenchContext): Promise<void>;
 }
 

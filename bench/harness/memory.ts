@@ -72,14 +72,6 @@ function parents(): Map<number, number> {
   return result;
 }
 
-/**
- * @param pid of a process
- * @returns how many processes descend from it
- */
-export function descendants(pid: number): number {
-  return familyOf(pid).size - 1;
-}
-
 /** A process and all that descend from it. */
 function familyOf(pid: number): Set<number> {
   const parentOf = parents();
@@ -95,8 +87,12 @@ function familyOf(pid: number): Set<number> {
   return family;
 }
 
-/** Mounts that some processes can see, each mount namespace counted once. */
-function mountsOf(pids: Iterable<number>): number {
+/**
+ * Mounts that some processes can see, each mount namespace counted once. In the namespace of the machine only
+ * those that bear the cluster's name: whoever else uses the machine mounts things too.
+ */
+function mountsOf(pids: Iterable<number>, clusterDir: string): number {
+  const machine = readlinkSync("/proc/self/ns/mnt");
   const seen = new Set<string>();
   let mounts = 0;
   for (const entry of pids) {
@@ -104,7 +100,10 @@ function mountsOf(pids: Iterable<number>): number {
       const namespace = readlinkSync(`/proc/${entry}/ns/mnt`);
       if (seen.has(namespace)) continue;
       seen.add(namespace);
-      mounts += readFileSync(`/proc/${entry}/mountinfo`, "utf8").split("\n").length - 1;
+      const lines = readFileSync(`/proc/${entry}/mountinfo`, "utf8").trim().split("\n");
+      mounts += lines.filter(
+        (line) => namespace !== machine || line.includes(clusterDir) || line.includes("openlambda"),
+      ).length;
     } catch {
       // It ended meanwhile, or is not ours to look at.
     }
@@ -112,20 +111,42 @@ function mountsOf(pids: Iterable<number>): number {
   return mounts;
 }
 
+/** Cgroup directories of the worker whose family this is, in all hierarchies. */
+function cgroupsOf(pids: Iterable<number>): number {
+  const roots = new Set<string>();
+  for (const pid of pids) {
+    try {
+      for (const row of readFileSync(`/proc/${pid}/cgroup`, "utf8").trim().split("\n")) {
+        // Rows are "number:controllers:path"; a worker has one group of its own below the machine's.
+        const root = /^\d+:[^:]*:(.*?\/openlambda[^/]*)/.exec(row)?.[1];
+        if (root !== undefined) roots.add(root);
+      }
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  const hierarchies = ["", ...readdirSync("/sys/fs/cgroup").map((name) => `/${name}`)];
+  let count = 0;
+  for (const root of roots) {
+    for (const hierarchy of hierarchies) count += countDirs(`/sys/fs/cgroup${hierarchy}${root}`);
+  }
+  return count;
+}
+
 /**
  * @param workerPid of the worker
- * @param scratchDir below which instances keep their files
+ * @param clusterDir of its cluster
  * @returns counts as they are now
  */
-export function holdings(workerPid: number, scratchDir: string): Holdings {
+export function holdings(workerPid: number, clusterDir: string): Holdings {
   const family = familyOf(workerPid);
   return {
-    mounts: mountsOf(family),
-    cgroups: countDirs("/sys/fs/cgroup"),
+    mounts: mountsOf(family, clusterDir),
+    cgroups: cgroupsOf(family),
     processes: family.size - 1,
     workerFds: readdirSync(`/proc/${workerPid}/fd`).length,
     workerRssBytes: residentBytes(workerPid),
     usedBytes: usedMemoryBytes(),
-    scratchEntries: countEntries(scratchDir),
+    scratchEntries: countEntries(`${clusterDir}/workers/worker-0/handlers`),
   };
 }

@@ -2,29 +2,38 @@
 
 import type { ExperimentResult, ResultFile, Series } from "./results.ts";
 
+/** Series by id; `lists` has one entry per run, empty where a run lacks the experiment. */
 function mergeSeries(lists: readonly (readonly Series[])[]): Series[] {
-  const merged = new Map<string, Series>();
-  for (const series of lists.flat()) {
-    const known = merged.get(series.id);
-    const rounds = known === undefined ? series.rounds : [...known.rounds, ...series.rounds];
-    merged.set(series.id, { ...series, rounds });
-  }
-  return [...merged.values()];
+  const ids = [...new Set(lists.flat().map(({ id }) => id))];
+  return ids.flatMap((id) => {
+    const parts = lists.map((list) => list.find((each) => each.id === id));
+    const head = parts.find((part) => part !== undefined);
+    if (head === undefined) return [];
+    return [
+      {
+        ...head,
+        rounds: parts.flatMap((part) => part?.rounds ?? []),
+        turns: parts.map((part) => part?.rounds.length ?? 0),
+      },
+    ];
+  });
 }
 
-function mergeExperiment(
-  parts: readonly [ExperimentResult, ...ExperimentResult[]],
-): ExperimentResult {
+function mergeExperiment(all: readonly (ExperimentResult | undefined)[]): ExperimentResult[] {
+  const parts = all.filter((each) => each !== undefined);
   const [first] = parts;
-  return {
-    ...first,
-    series: mergeSeries(parts.map(({ series }) => series)),
-    skipped: [...new Set(parts.flatMap(({ skipped }) => skipped))],
-    notes: [...new Set(parts.flatMap(({ notes }) => notes))],
-    failed: parts.find(({ failed }) => failed !== null)?.failed ?? null,
-    durationMs: parts.reduce((sum, { durationMs }) => sum + durationMs, 0),
-    loadBefore: Math.max(...parts.map(({ loadBefore }) => loadBefore)),
-  };
+  if (first === undefined) return [];
+  return [
+    {
+      ...first,
+      series: mergeSeries(all.map((each) => each?.series ?? [])),
+      skipped: [...new Set(parts.flatMap(({ skipped }) => skipped))],
+      notes: [...new Set(parts.flatMap(({ notes }) => notes))],
+      failed: parts.find(({ failed }) => failed !== null)?.failed ?? null,
+      durationMs: parts.reduce((sum, { durationMs }) => sum + durationMs, 0),
+      loadBefore: Math.max(...parts.map(({ loadBefore }) => loadBefore)),
+    },
+  ];
 }
 
 /**
@@ -39,11 +48,10 @@ export function mergeRuns(runs: readonly [ResultFile, ...ResultFile[]]): ResultF
   return {
     ...first,
     durationMs: runs.reduce((sum, { durationMs }) => sum + durationMs, 0),
-    experiments: names.flatMap((name) => {
-      const [head, ...rest] = runs.flatMap(({ experiments }) =>
-        experiments.filter((each) => each.name === name),
-      );
-      return head === undefined ? [] : [mergeExperiment([head, ...rest])];
-    }),
+    experiments: names.flatMap((name) =>
+      mergeExperiment(
+        runs.map(({ experiments }) => experiments.find((each) => each.name === name)),
+      ),
+    ),
   };
 }

@@ -31,6 +31,11 @@ export interface SeriesInfo {
 export interface Series extends SeriesInfo {
   /** In the order measured; a round is one turn of all arms. */
   readonly rounds: readonly (readonly number[])[];
+  /**
+   * Where runs were joined: how many of the rounds came from each, in order. Rounds of one run share a worker
+   * process, so runs are what is independent. Absent in a run by itself.
+   */
+  readonly turns?: readonly number[];
 }
 
 /** What one experiment gave. */
@@ -100,6 +105,17 @@ export async function writeResults(path: string, results: ResultFile): Promise<v
 export function findSeries(results: ResultFile, experiment: string, id: string): Series | null {
   const found = results.experiments.find((each) => each.name === experiment);
   return found?.series.find((each) => each.id === id) ?? null;
+}
+
+/** @returns samples by what is independent: by turn where runs were joined, else by round */
+export function independentRounds({ rounds, turns }: Series): (readonly number[])[] {
+  if (turns === undefined) return [...rounds];
+  let from = 0;
+  return turns.map((count) => {
+    const turn = rounds.slice(from, from + count).flat();
+    from += count;
+    return turn;
+  });
 }
 
 /** @returns all samples of a series in order */

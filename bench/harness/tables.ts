@@ -42,7 +42,7 @@ export function printBars(outcomes: readonly BarOutcome[]): void {
     const show = (value: number): string => formatValue(value, bar.unit);
     const range = measured === null ? "" : `[${show(measured.low)}, ${show(measured.high)}]`;
     return [
-      verdict === "not measured" || clear ? verdict : `${verdict} (unclear)`,
+      clear || measured === null ? verdict : `${verdict} (unclear)`,
       bar.figure,
       `${bar.limit.kind} ${show(bar.limit.value)}`,
       measured === null ? "-" : show(measured.estimate),
@@ -50,10 +50,14 @@ export function printBars(outcomes: readonly BarOutcome[]): void {
     ];
   });
   say(`\n${table([["", "figure", "bar", "measured", "95 %"], ...rows], 3)}`);
+  const missing = outcomes.filter(({ measured }) => measured === null).map(({ bar }) => bar);
+  if (missing.length === 0) return;
+  const names = [...new Set(missing.map(({ experiment }) => experiment))].join(" ");
+  say(`\n${missing.length} of ${outcomes.length} not measured; missing: npm run bench -- ${names}`);
 }
 
 /** @param comparison of two runs: real differences first */
-export function printComparison({ differences, warnings }: Comparison): void {
+export function printComparison({ differences, warnings, leftOut }: Comparison): void {
   for (const warning of warnings) say(`careful: ${warning}`);
   const order = ["worse", "better", "too few samples", "no difference shown"];
   const rows = differences
@@ -74,4 +78,5 @@ export function printComparison({ differences, warnings }: Comparison): void {
     });
   const head = ["", "figure", "role", "before", "after", "after/before [95 %]", "p", "from"];
   say(table([head, ...rows], 3));
+  for (const each of leftOut) say(`not compared: ${each}`);
 }

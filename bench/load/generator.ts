@@ -170,9 +170,10 @@ class Burst implements ConnectionEvents {
     const result = this.#result;
     result.latencyUs.push(atUs - call.intendedUs);
     if (this.#nextStart !== null) result.lagUs.push(call.sentUs - call.intendedUs);
-    if (!this.#plan.details) return;
+    const { details, starts } = this.#plan;
+    if (details || starts) result.start.push(headerOf(answer.head, "x-ol-start"));
+    if (!details) return;
     result.path.push(call.path);
-    result.start.push(headerOf(answer.head, "x-ol-start"));
     for (const [stage, us] of Object.entries(
       serverTimingUs(headerOf(answer.head, "server-timing")),
     )) {
@@ -221,10 +222,10 @@ export async function generate(plan: LoadPlan): Promise<LoadResult> {
   if (plan.warmupCount > 0) {
     const clients = plan.arrivals.kind === "closed" ? plan.arrivals.clients : 1;
     const arrivals = { kind: "closed", clients } as const;
-    await new Burst(
-      { ...plan, arrivals, count: plan.warmupCount, details: false },
-      nextRun(),
-    ).run();
+    // Other draws than those that are measured: else caches would be trained on their own test.
+    const seed = `${plan.seed}/warm-up`;
+    const count = plan.warmupCount;
+    await new Burst({ ...plan, arrivals, count, seed, details: false }, nextRun()).run();
   }
   return await new Burst(plan, nextRun()).run();
 }

@@ -4,7 +4,10 @@ import { LineProcess } from "../harness/line-process.ts";
 import type { LoadPlan, LoadResult } from "./plan.ts";
 import { PLAN_DEFAULTS } from "./plan.ts";
 
-/** What a caller must say about a burst; the rest has defaults. */
+/**
+ * What a caller must say about a burst; the rest has defaults. The seed is a label such as `cold/3`: bursts
+ * with equal labels get equal draws, in one run.
+ */
 export type LoadRequest = Partial<LoadPlan> &
   Pick<LoadPlan, "port" | "paths" | "arrivals" | "seed">;
 
@@ -29,16 +32,20 @@ export class LoadError extends Error {
 /** Sends bursts, one after another. */
 export class LoadProcess {
   readonly #process: LineProcess;
+  readonly #seed: string;
 
-  private constructor(lines: LineProcess) {
+  private constructor(lines: LineProcess, seed: string) {
     this.#process = lines;
+    this.#seed = seed;
   }
 
-  /** Starts the generator. */
-  static start(): LoadProcess {
-    return new LoadProcess(
-      new LineProcess([process.execPath, new URL("main.ts", import.meta.url).pathname]),
-    );
+  /**
+   * Starts the generator.
+   * @param seed of the run and the experiment; the seed of each burst derives from it
+   */
+  static start(seed: string): LoadProcess {
+    const script = new URL("main.ts", import.meta.url).pathname;
+    return new LoadProcess(new LineProcess([process.execPath, script]), seed);
   }
 
   /**
@@ -47,7 +54,8 @@ export class LoadProcess {
    * @throws {Error} when the server cannot be reached
    */
   async tryRun(request: LoadRequest): Promise<LoadResult> {
-    const reply = (await this.#process.ask({ ...PLAN_DEFAULTS, ...request })) as
+    const seed = `${this.#seed}/${request.seed}`;
+    const reply = (await this.#process.ask({ ...PLAN_DEFAULTS, ...request, seed })) as
       | { readonly result: LoadResult }
       | { readonly error: string };
     if ("error" in reply) throw new Error(`Cannot send load: ${reply.error}`);

@@ -38,6 +38,10 @@ export interface LoadPlan {
   readonly nonce: boolean;
   /** Keep path, start kind and stages of each call (costs the generator time). */
   readonly details: boolean;
+  /** Whether the start of each call is recorded (`details` does so as well). */
+  readonly starts: boolean;
+  /** Members that each event has beside its nonce. */
+  readonly extra: Readonly<Record<string, string | number | boolean>>;
   /** Answers slower than this end the burst with a failure. */
   readonly timeoutMs: number;
   readonly seed: string;
@@ -51,7 +55,7 @@ export interface LoadResult {
   readonly lagUs: number[];
   /** With `details`: index into `paths`. */
   readonly path: number[];
-  /** With `details`: the `x-ol-start` header, or "". */
+  /** With `details` or `starts`: the `x-ol-start` header, or "". */
   readonly start: string[];
   /** With `details`: stages of the `server-timing` header in microseconds. */
   readonly stages: Record<string, number[]>;
@@ -77,5 +81,7 @@ export const PLAN_DEFAULTS = {
   padBytes: 0,
   nonce: true,
   details: false,
+  starts: false,
+  extra: {},
   timeoutMs: 60_000,
 } as const satisfies Partial<LoadPlan>;

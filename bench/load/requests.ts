@@ -10,6 +10,7 @@ export class RequestMaker {
   readonly #plan: LoadPlan;
   readonly #heads: readonly string[];
   readonly #prefix: string;
+  readonly #expected: string;
   readonly #suffix: string;
   readonly #bodyBytes: number;
 
@@ -19,9 +20,13 @@ export class RequestMaker {
    */
   constructor(plan: LoadPlan, run: string) {
     this.#plan = plan;
-    this.#prefix = `{"nonce": "${run}-`;
+    const extra = Object.entries(plan.extra).map(
+      ([name, value]) => `${JSON.stringify(name)}: ${JSON.stringify(value)}, `,
+    );
+    this.#prefix = `{${extra.join("")}"nonce": "${run}-`;
+    this.#expected = `${run}-`;
     this.#suffix = plan.padBytes > 0 ? `", "pad": "${"x".repeat(plan.padBytes)}"}` : '"}';
-    this.#bodyBytes = this.#prefix.length + NONCE_DIGITS + this.#suffix.length;
+    this.#bodyBytes = Buffer.byteLength(this.#prefix) + NONCE_DIGITS + this.#suffix.length;
     this.#heads = plan.paths.map((path) => this.#head(path));
   }
 
@@ -38,7 +43,7 @@ export class RequestMaker {
   request(path: number, sequence: number): Buffer {
     const head = this.#heads[path] as string;
     if (this.#plan.method === "GET") return Buffer.from(head, "latin1");
-    return Buffer.from(head + this.#prefix + this.#nonce(sequence) + this.#suffix, "latin1");
+    return Buffer.from(head + this.#prefix + this.#nonce(sequence) + this.#suffix);
   }
 
   /**
@@ -48,9 +53,7 @@ export class RequestMaker {
   belongs(body: Buffer, sequence: number): boolean {
     if (!this.#plan.nonce) return true;
     // JSON in JSON out: spacing may differ, the nonce itself may not.
-    return body.includes(
-      `${this.#prefix.slice(this.#prefix.indexOf(": ") + 3)}${this.#nonce(sequence)}`,
-    );
+    return body.includes(this.#expected + this.#nonce(sequence));
   }
 
   #nonce(sequence: number): string {

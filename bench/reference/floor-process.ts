@@ -22,6 +22,9 @@ export class FloorProcess {
     const script = new URL("floor.py", import.meta.url).pathname;
     this.#process = new LineProcess(["/usr/bin/python3", script, baseDir], {
       PATH: "/usr/bin:/bin",
+      // As handlers have it: a thread per core would be started at import otherwise.
+      OPENBLAS_NUM_THREADS: "1",
+      OMP_NUM_THREADS: "1",
     });
   }
 

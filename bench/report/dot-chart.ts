@@ -5,11 +5,11 @@ import { samplesOf, type Series } from "../harness/results.ts";
 import { quantile, sorted } from "../stats/quantiles.ts";
 import { logScale, tickLabel, xAxis, type Frame } from "./scale.ts";
 import { lookOf, marker } from "./style.ts";
-import { document, line, text } from "./svg.ts";
+import { document, line, text, widthOf } from "./svg.ts";
 
 const WIDTH = 960;
 const ROW = 24;
-const LABELS = 390;
+const LABELS_MIN = 200;
 
 /**
  * @param title of the picture
@@ -24,7 +24,13 @@ export function dotChart(title: string, list: readonly Series[]): string {
   const unit = rows[0]?.series.unit ?? "us";
   const kinds = [...new Set(rows.map(({ series }) => series.curve?.name ?? series.role))];
   const frame: Frame = {
-    left: LABELS,
+    left: Math.max(
+      LABELS_MIN,
+      widthOf(
+        rows.map(({ series }) => series.label),
+        "small",
+      ) + 24,
+    ),
     right: WIDTH - 100,
     top: 56,
     bottom: 66 + rows.length * ROW,

@@ -5,6 +5,7 @@ import type { Series, Unit } from "../harness/results.ts";
 import { quantileInterval } from "../stats/bootstrap.ts";
 import { Random } from "../stats/random.ts";
 import {
+  byteScale,
   linearScale,
   logScale,
   spread,
@@ -15,11 +16,11 @@ import {
   type Scale,
 } from "./scale.ts";
 import { lookOf, marker, strokeOf, type Look } from "./style.ts";
-import { document, line, path, text } from "./svg.ts";
+import { document, line, path, text, widthOf } from "./svg.ts";
 
 const WIDTH = 960;
 const HEIGHT = 480;
-const LABELS = 250;
+const LABELS_MIN = 250;
 
 /** How a chart of curves is to be drawn. */
 export interface LineChartOptions {
@@ -104,7 +105,11 @@ export function lineChart(list: readonly Series[], options: LineChartOptions): s
     ({ points }) => points.length > 0,
   );
   const unit = list[0]?.unit ?? "us";
-  const frame: Frame = { left: 84, right: WIDTH - LABELS, top: 70, bottom: HEIGHT - 56 };
+  const names = curves.map(({ label: name, points }) => {
+    return `${name}: ${formatValue(points.at(-1)?.estimate ?? Number.NaN, unit)}`;
+  });
+  const labels = Math.max(LABELS_MIN, widthOf(names, "small") + 36);
+  const frame: Frame = { left: 84, right: WIDTH - labels, top: 70, bottom: HEIGHT - 56 };
   const xs = curves.flatMap(({ points }) => points.map((point) => point.x));
   const ys = curves.flatMap(({ points }) => points.flatMap(({ low, high }) => [low, high]));
   // A logarithmic axis has no place for zero: it is drawn left of the smallest other value.
@@ -120,7 +125,8 @@ export function lineChart(list: readonly Series[], options: LineChartOptions): s
     at: (value: number) => xScale.at(value),
     ticks: measured.length <= 12 ? measured.map(place) : xScale.ticks,
   };
-  const yScale = (yLog ? logScale : linearScale)(domainOf(ys, yLog), [frame.bottom, frame.top]);
+  const linear = unit === "bytes" ? byteScale : linearScale;
+  const yScale = (yLog ? logScale : linear)(domainOf(ys, yLog), [frame.bottom, frame.top]);
   const x = (at: number): number => xScale.at(place(at));
   const label = tickLabel(options.xUnit);
   const lasts = curves.map(({ points }) => yScale.at(points.at(-1)?.estimate ?? 0));
@@ -129,7 +135,7 @@ export function lineChart(list: readonly Series[], options: LineChartOptions): s
     const look = lookOf(index);
     const last = each.points.at(-1);
     const at = labelY[index] ?? 0;
-    const words = `${each.label}: ${formatValue(last?.estimate ?? Number.NaN, unit)}`;
+    const words = names[index] ?? "";
     const leader = line([x(last?.x ?? 0) + 6, lasts[index] ?? 0], [frame.right + 10, at], {
       stroke: look.colour,
       "stroke-width": 0.8,

@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { judge } from "../bars.ts";
 import { formatValue } from "../harness/output.ts";
 import {
+  independentRounds,
   readResults,
   samplesOf,
   type ExperimentResult,
@@ -38,9 +39,8 @@ const cell = (value: string, numeric = true): string =>
 function barsTable(results: ResultFile): string {
   const rows = judge(results).map(({ bar, measured, verdict, clear }) => {
     const show = (value: number): string => formatValue(value, bar.unit);
-    const word =
-      verdict === "not measured" || clear ? verdict : `${verdict}, interval spans the bar`;
-    const status = `<td class="${verdict === "not measured" ? "none" : verdict}">${word}</td>`;
+    const word = clear || measured === null ? verdict : `${verdict}, interval spans the bar`;
+    const status = `<td class="${verdict === "pass" || verdict === "fail" ? verdict : "none"}">${word}</td>`;
     const range = measured === null ? "" : `${show(measured.low)} to ${show(measured.high)}`;
     return `<tr>${status}${cell(bar.figure, false)}${cell(bar.reference, false)}${cell(`${bar.limit.kind} ${show(bar.limit.value)}`)}${cell(measured === null ? "-" : show(measured.estimate))}${cell(range)}</tr>`;
   });
@@ -51,7 +51,12 @@ function barsTable(results: ResultFile): string {
 function seriesRow(series: Series): string {
   const summary = summarize(samplesOf(series));
   const show = (value: number): string => formatValue(value, series.unit);
-  const { low, high } = quantileInterval(series.rounds, 0.5, new Random(`page/${series.id}`), 400);
+  const { low, high } = quantileInterval(
+    independentRounds(series),
+    0.5,
+    new Random(`page/${series.id}`),
+    400,
+  );
   const few = summary.count < 8;
   const range = few ? "too few samples" : `${show(low)} to ${show(high)}`;
   const tail = (q: "p99" | "p999", needed: number): string =>

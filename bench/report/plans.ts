@@ -156,7 +156,31 @@ const PLANS: Readonly<Record<string, readonly Plan[]>> = {
       kind: over("import cache in MB (0: root zygote only)", tails),
       wanted: starts("latency-"),
     },
+    {
+      file: "zipf-memory",
+      title: "Memory of zygotes over the size of the import cache",
+      kind: over("import cache in MB (0: root zygote only)", {
+        yLog: false,
+        yTitle: "memory charged to zygotes",
+      }),
+      wanted: starts("memory-"),
+    },
+    {
+      file: "zipf-zygotes",
+      title: "Zygotes over the size of the import cache",
+      kind: over("import cache in MB (0: root zygote only)", { yLog: false, yTitle: "zygotes" }),
+      wanted: starts("zygotes-"),
+    },
   ],
+  "zygote-size": [
+    {
+      file: "zygote-size",
+      title: "Cold start over the memory of the zygote",
+      kind: over("MB that the zygote holds", { xLog: false, yLog: false, ...tails }),
+      wanted: curves("us"),
+    },
+  ],
+  micro: [{ file: "micro", title: "Single calls by mitata", kind: "ecdf", wanted: latency }],
   "docker-engine": [
     { file: "docker-engine", title: "Engines, cold and warm", kind: "ecdf", wanted: latency },
   ],
@@ -193,4 +217,18 @@ export function picturesOf(experiment: ExperimentResult): Drawn[] {
     const svg = draw(plan, experiment);
     return svg === null ? [] : [{ file: `${plan.file}.svg`, svg }];
   });
+}
+
+/**
+ * @param experiment with its samples
+ * @param file name of one of its pictures, without ending
+ * @returns that picture with its title, or null where it cannot be drawn
+ */
+export function pictureOf(
+  experiment: ExperimentResult,
+  file: string,
+): { readonly title: string; readonly svg: string } | null {
+  const plan = PLANS[experiment.name]?.find((each) => each.file === file);
+  const svg = plan === undefined ? null : draw(plan, experiment);
+  return plan === undefined || svg === null ? null : { title: plan.title, svg };
 }

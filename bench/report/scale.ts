@@ -67,6 +67,22 @@ export function linearScale(
   };
 }
 
+/**
+ * @param domain smallest and largest value in bytes
+ * @param range pixels of both ends
+ * @returns a linear axis whose ticks are round in MiB
+ */
+export function byteScale(
+  domain: readonly [number, number],
+  range: readonly [number, number],
+): Scale {
+  const mib = linearScale([domain[0] / 2 ** 20, domain[1] / 2 ** 20], range);
+  return {
+    at: (value) => mib.at(value / 2 ** 20),
+    ticks: mib.ticks.map((tick) => tick * 2 ** 20),
+  };
+}
+
 /** Where a chart's plot lies. */
 export interface Frame {
   readonly left: number;

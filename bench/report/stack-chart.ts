@@ -5,11 +5,12 @@ import { samplesOf, type Series } from "../harness/results.ts";
 import { median } from "../stats/quantiles.ts";
 import { linearScale, tickLabel, xAxis, type Frame } from "./scale.ts";
 import { hatches } from "./style.ts";
-import { document, element, text } from "./svg.ts";
+import { document, element, text, widthOf } from "./svg.ts";
 
 const WIDTH = 960;
 const ROW = 78;
 const BAR = 30;
+const LABELS_MIN = 190;
 
 /** A bar: a series and its stages. */
 export interface Stack {
@@ -37,9 +38,9 @@ const placeOf = (name: string): number =>
   name === "rest" ? ORDER.length + 1 : ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length;
 
 /** Which hatch is which stage. */
-function keyOf(names: readonly string[], fills: readonly string[]): string {
+function keyOf(names: readonly string[], fills: readonly string[], left: number): string {
   const boxes = names.map((name, i) => {
-    const x = 190 + i * 112;
+    const x = left + i * 112;
     const fill = fills[i] ?? "none";
     const look = { fill, stroke: "#1b1f24", "stroke-width": 0.8 };
     return (
@@ -62,7 +63,13 @@ export function stackChart(title: string, stacks: readonly Stack[]): string {
     ),
   ].toSorted((a, b) => placeOf(a) - placeOf(b));
   const { definitions, fills } = hatches("stack", names.length);
-  const frame: Frame = { left: 190, right: WIDTH - 40, top: 80, bottom: 80 + stacks.length * ROW };
+  const labels = stacks.map(({ whole }) => whole.label);
+  const frame: Frame = {
+    left: Math.max(LABELS_MIN, widthOf(labels, "normal") + 24),
+    right: WIDTH - 40,
+    top: 80,
+    bottom: 80 + stacks.length * ROW,
+  };
   const parts = stacks.map(({ whole, stages }) =>
     stages
       .map((stage) => ({
@@ -110,7 +117,7 @@ export function stackChart(title: string, stacks: readonly Stack[]): string {
     height: frame.bottom + 56,
     content:
       definitions +
-      keyOf(names, fills) +
+      keyOf(names, fills, frame.left) +
       xAxis(x, frame, tickLabel("us"), "median of each stage, end to end") +
       bars.join(""),
   });

@@ -13,17 +13,17 @@ import { readResults, type ResultFile } from "../../bench/harness/results.ts";
 import { FloorProcess, type FloorVariant } from "../../bench/reference/floor-process.ts";
 import { HttpProcess } from "../../bench/reference/http-process.ts";
 
-/** Milliseconds for the whole suite at smoke scale; far above what it takes. */
-const SUITE_MS = 170_000;
+/**
+ * Milliseconds after which the suite hangs. It takes under a minute on 2 cores; a busy machine, on which it took
+ * three, must not fail it.
+ */
+const SUITE_HANGS_MS = 300_000;
 
 const SCRIPT = resolve(import.meta.dir, "../../bench/run.ts");
 
 /** Experiments that may be left out here, with what each needs. */
 const MAY_BE_LEFT_OUT: Readonly<Record<string, string>> = {
-  "docker-engine": "a Docker daemon",
-  "import-cache": "a package index",
-  install: "a package index",
-  zipf: "a package index",
+  "docker-engine": "a Docker daemon, or dockerd to start one",
 };
 
 let dir = "";
@@ -46,7 +46,7 @@ beforeAll(async () => {
   run = await bench("smoke", "--out", out);
   if (run.exitCode === 2) throw new Error(run.stderr);
   results = await readResults(out);
-}, SUITE_MS);
+}, SUITE_HANGS_MS);
 
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -79,8 +79,8 @@ describe("bench smoke", () => {
     expect(report).toMatchObject({ exitCode: 0, stderr: "" });
     expect(readFileSync(report.stdout.split("\n")[0] ?? "", "utf8")).toContain("</html>");
     expect((await bench("compare", file, file)).exitCode).toBe(0);
-    // 1 is a missed bar, which is no matter here; 2 would be a broken command.
-    expect([0, 1]).toContain((await bench("bars", file)).exitCode);
+    // 1 is a missed bar, 3 one that smoke sizes do not measure; 2 would be a broken command.
+    expect([0, 1, 3]).toContain((await bench("bars", file)).exitCode);
   });
 });
 

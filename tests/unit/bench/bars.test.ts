@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test";
 
-import { BARS, judge } from "../../../bench/bars.ts";
+import { barsStatus, judge } from "../../../bench/bars.ts";
 import { compare } from "../../../bench/compare.ts";
 import { EXPERIMENTS } from "../../../bench/experiments/index.ts";
 import type { ResultFile } from "../../../bench/harness/results.ts";
 import { mergeRuns } from "../../../bench/harness/merge.ts";
+import { BARS } from "../../../bench/promises.ts";
+import { Random } from "../../../bench/stats/random.ts";
 import { exampleResults, exampleSeries } from "./example-results.ts";
 
 const verdictOf = (results: ResultFile, id: string): string | undefined =>
@@ -56,26 +58,66 @@ describe("judge()", () => {
     expect(verdictOf(exampleResults(), "leaks")).toBe("not measured");
   });
 
-  test("counts the worst of what was left over, memory in whole megabytes", () => {
-    const [first] = exampleResults().experiments;
-    const kinds = ["mounts", "cgroups", "processes", "workerFds", "scratchEntries"];
-    const leaked = (mounts: number, rss: number): ResultFile => ({
-      ...exampleResults(),
-      experiments: [
-        {
-          ...(first as ResultFile["experiments"][number]),
-          name: "leaks",
-          series: [...kinds, "workerRssBytes"].map((kind) => ({
-            ...exampleSeries({ id: `left-${kind}`, centre: 0 }),
-            unit: kind === "workerRssBytes" ? ("bytes" as const) : ("count" as const),
-            rounds: [[kind === "workerRssBytes" ? rss : kind === "mounts" ? mounts : -1]],
-          })),
-        },
-      ],
+  describe("leaks", () => {
+    const LEAKS = ["mounts", "cgroups", "processes", "workerFds", "scratchEntries"];
+    const left = (part: Record<string, number[]>): ResultFile => {
+      const [first] = exampleResults().experiments;
+      const series = [...LEAKS, "workerRssBytes"].map((kind) => ({
+        ...exampleSeries({ id: `left-${kind}`, centre: 0 }),
+        unit: kind === "workerRssBytes" ? ("bytes" as const) : ("count" as const),
+        rounds: (part[kind] ?? [0, 0, 0, 0]).map((value) => [value]),
+      }));
+      return {
+        ...exampleResults(),
+        experiments: [{ ...(first as ResultFile["experiments"][number]), name: "leaks", series }],
+      };
+    };
+
+    test("passes where nothing stays and where pools hold fewer", () => {
+      expect(verdictOf(left({}), "leaks")).toBe("pass");
+      expect(verdictOf(left({ processes: [1, -1, 0, -1] }), "leaks")).toBe("pass");
     });
-    expect(verdictOf(leaked(0, 900_000), "leaks")).toBe("pass");
-    expect(verdictOf(leaked(1, 0), "leaks")).toBe("fail");
-    expect(verdictOf(leaked(0, 2 ** 21), "leaks")).toBe("fail");
+
+    test("fails on one descriptor that only the last rounds lost, which a median would hide", () => {
+      expect(verdictOf(left({ workerFds: [0, 0, 0, 0, 0, 1, 1] }), "leaks")).toBe("fail");
+    });
+
+    test("tells memory that grows from memory that breathes", () => {
+      const mb = (values: number[]): number[] => values.map((value) => value * 2 ** 20);
+      const grows = mb([1.2, 2.4, 3.6, 4.8]);
+      const breathes = mb([3, -2, 4, -1, 3, -3, 2, 0]);
+      expect(verdictOf(left({ workerRssBytes: grows }), "leaks")).toBe("fail");
+      expect(verdictOf(left({ workerRssBytes: breathes }), "leaks")).toBe("pass");
+    });
+  });
+
+  test("does not hold a package to the gain where its import is short", () => {
+    // The example's requests take 270 ms without the cache; a bare import decides.
+    expect(verdictOf(exampleResults(), "import-requests")).toBe("pass");
+    const results = exampleResults();
+    const short = exampleSeries({ id: "requests.floor", centre: 66_000, role: "reference" });
+    const experiments = results.experiments.map((each) =>
+      each.name === "import-cache" ? { ...each, series: [...each.series, short] } : each,
+    );
+    expect(verdictOf({ ...results, experiments }, "import-requests")).toBe("does not apply");
+  });
+
+  test("shows figures of one machine without a verdict", () => {
+    expect(verdictOf(exampleResults(3), "cold-absolute")).toBe("for information");
+  });
+
+  test("barsStatus() tells missed, not measured and kept apart", () => {
+    const only = (results: ResultFile, ids: readonly string[]): number =>
+      barsStatus(
+        judge(
+          results,
+          BARS.filter(({ id }) => ids.includes(id)),
+        ),
+      );
+    expect(only(exampleResults(), ["cold-floor", "warm"])).toBe(0);
+    expect(only(exampleResults(1.2), ["cold-floor", "leaks"])).toBe(1);
+    expect(only(exampleResults(), ["cold-floor", "leaks"])).toBe(3);
+    expect(only({ ...exampleResults(), experiments: [] }, ["cold-absolute"])).toBe(0);
   });
 
   test("every bar names an experiment that exists, once", () => {
@@ -100,7 +142,8 @@ describe("compare()", () => {
     expect(
       differences.filter(({ verdict }) => verdict === "worse" || verdict === "better"),
     ).toEqual([]);
-    expect(warnings).toEqual([]);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain("one worker process");
   });
 
   test("does not call one slow round of many samples a difference", () => {
@@ -131,6 +174,57 @@ describe("compare()", () => {
   });
 });
 
+describe("compare() of runs in turns", () => {
+  /** Turns of one side; each turn is a process with luck of its own, of about 4 %. */
+  const turns = (side: string, factor: number): ResultFile => {
+    const runs = Array.from({ length: 5 }, (_, turn) => {
+      const luck = 1 + (new Random(`${side}/${turn}`).next() - 0.5) * 0.08;
+      const results = coldStartOnly();
+      const experiments = results.experiments.map((each) => ({
+        ...each,
+        series: each.series.map((series) => {
+          const scale = luck * (series.id === "cold" ? factor : 1);
+          return { ...series, rounds: series.rounds.map((round) => round.map((us) => us * scale)) };
+        }),
+      }));
+      return { ...results, experiments };
+    });
+    const [first, ...rest] = runs;
+    return mergeRuns([first as ResultFile, ...rest]);
+  };
+
+  const differing = (before: ResultFile, after: ResultFile): string[] =>
+    compare(before, after)
+      .differences.filter(({ verdict }) => verdict === "better" || verdict === "worse")
+      .map(({ id, statistic, basis }) => `${id} ${statistic} by ${basis}`);
+
+  test("finds a 30 % change of one figure and nothing else", () => {
+    expect(differing(turns("a", 1), turns("b", 1.3))).toEqual([
+      "cold p50 by turns",
+      "cold p99 by turns",
+    ]);
+  });
+
+  test("finds nothing between two sets of turns of one executable", () => {
+    expect(differing(turns("a", 1), turns("b", 1))).toEqual([]);
+  });
+
+  test("says nothing of fewer than 4 turns", () => {
+    const two = mergeRuns([coldStartOnly(), coldStartOnly()]);
+    const verdicts = new Set(compare(two, two).differences.map(({ verdict }) => verdict));
+    expect([...verdicts]).toEqual(["too few samples"]);
+  });
+});
+
+test("compare() names the figures that it leaves out", () => {
+  const zero = replaced(coldStartOnly(), "cold-start", "warm", 0);
+  expect(compare(coldStartOnly(), zero).leftOut).toEqual([
+    "cold-start: warm: it has samples of 0 or less, and ratios are what is compared",
+  ]);
+  const less = exampleResults();
+  expect(compare(less, coldStartOnly()).leftOut).toContain("zipf: only one of the runs has it");
+});
+
 test("mergeRuns() joins the rounds of runs and keeps a failure", () => {
   const [a, b] = [exampleResults(), exampleResults(1.1)];
   const [first, ...rest] = b.experiments;
@@ -138,6 +232,7 @@ test("mergeRuns() joins the rounds of runs and keeps a failure", () => {
   const merged = mergeRuns([a, { ...b, experiments: [{ ...first, failed: "why" }, ...rest] }]);
   const cold = merged.experiments[0]?.series.find(({ id }) => id === "cold");
   expect(cold?.rounds).toHaveLength(16);
+  expect(cold?.turns).toEqual([8, 8]);
   expect(merged.experiments[0]?.failed).toBe("why");
   expect(merged.experiments.map(({ name }) => name)).toEqual(a.experiments.map(({ name }) => name));
   expect(merged.durationMs).toBe(120_000);

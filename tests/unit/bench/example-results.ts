@@ -152,9 +152,11 @@ export function exampleResults(factor = 1): ResultFile {
       ),
       experiment(
         "zipf",
-        [0, 64, 256, 1024, 4096].map((x) =>
+        [0, 64, 256, 1024, 4710].flatMap((x) => [
           curve({ centre: 12 + x / 40, unit: "per_s" }, `rate-${x}`, "calls per second", x),
-        ),
+          curve({ centre: x * 0.9e6, unit: "bytes", role: "context" }, `memory-${x}`, "memory", x),
+          curve({ centre: x / 20, unit: "count", role: "context" }, `zygotes-${x}`, "zygotes", x),
+        ]),
       ),
     ],
   };

@@ -118,6 +118,41 @@ describe("generate()", () => {
     );
   });
 
+  test("warms up with other draws than it measures, and repeats both from the seed", async () => {
+    const seen: string[] = [];
+    const port = serve(async (request) => {
+      seen.push(new URL(request.url).pathname);
+      return await echo(request);
+    });
+    const paths = Array.from({ length: 50 }, (_, i) => `/${i}`);
+    const pick = { kind: "zipf", exponent: 1 } as const;
+    const zipf = plan(port, { paths, pick, count: 40, warmupCount: 40 });
+    await generate(zipf);
+    const [warmUp, measured] = [seen.slice(0, 40), seen.slice(40)];
+    expect(warmUp).not.toEqual(measured);
+    seen.length = 0;
+    await generate(zipf);
+    expect(seen).toEqual([...warmUp, ...measured]);
+  });
+
+  test("adds members to each event and reads starts without details", async () => {
+    const events: unknown[] = [];
+    const port = serve(async (request) => {
+      const text = await request.text();
+      events.push(JSON.parse(text));
+      return new Response(text, { headers: { "x-ol-start": "fresh" } });
+    });
+    const result = await generate(
+      plan(port, { count: 2, starts: true, extra: { leave: true, name: 'é"' } }),
+    );
+    expect(result.failures).toEqual({});
+    expect(result).toMatchObject({ start: ["fresh", "fresh"], path: [] });
+    expect(events).toMatchObject([
+      { leave: true, name: 'é"' },
+      { leave: true, name: 'é"' },
+    ]);
+  });
+
   test("reports an answer that belongs to another call", async () => {
     let last: Uint8Array<ArrayBuffer> = new Uint8Array();
     const port = serve(async (request) => {
@@ -179,7 +214,7 @@ describe("LoadProcess", () => {
     const port = serve((request) =>
       new URL(request.url).pathname === "/good" ? echo(request) : new Response("", { status: 503 }),
     );
-    const load = LoadProcess.start();
+    const load = LoadProcess.start("seed");
     const arrivals = { kind: "closed", clients: 2 } as const;
     const good = await load.run({ port, paths: ["/good"], arrivals, count: 500, seed: "s" });
     expect(good.latencyUs).toHaveLength(500);

@@ -7,7 +7,9 @@ import { formatValue } from "../../../bench/harness/output.ts";
 import { LATENCY, Recorder } from "../../../bench/harness/recorder.ts";
 import { readResults, samplesOf, writeResults } from "../../../bench/harness/results.ts";
 import { writeReport } from "../../../bench/report/page.ts";
-import { linearScale, logScale, spread } from "../../../bench/report/scale.ts";
+import { figuresOf, withFigures } from "../../../bench/report/readme.ts";
+import { BARS } from "../../../bench/promises.ts";
+import { byteScale, linearScale, logScale, spread } from "../../../bench/report/scale.ts";
 import { exampleResults } from "./example-results.ts";
 
 let dir = "";
@@ -61,6 +63,42 @@ describe("writeReport()", () => {
     const dashes = paths.map((match) => /stroke-dasharray="([^"]*)"/.exec(match[1] ?? "")?.[1]);
     expect(paths.length).toBe(3);
     expect(new Set(dashes).size).toBe(3);
+  });
+});
+
+describe("figuresOf()", () => {
+  const { markdown, pictures } = figuresOf(exampleResults());
+
+  test("has a row per promise with value, interval, bar, verdict and command", () => {
+    const rows = markdown.split("\n").filter((row) => row.startsWith("| "));
+    expect(rows).toHaveLength(BARS.length + 2);
+    const cold = rows.find((row) => row.includes("HTTP to HTTP, p50 | bare floor"));
+    expect(cold).toMatch(
+      /\| at most 2\.5x \| 2\.\d+x \| 2\.\d+x to 2\.\d+x \| ✓ pass.* \| `cold-start` \|$/,
+    );
+    expect(markdown).toContain("not measured");
+    expect(markdown).toContain("commit `0123456789ab`: 2 cores (example), 16 GiB, Linux 6.18");
+    expect(markdown).toContain("on 2026-01-01");
+    expect(markdown).toContain("`npm run bench`");
+  });
+
+  test("has two pictures with alt texts that tell the figures, on a ground of their own", () => {
+    expect([...pictures.keys()]).toEqual(["cold-start.svg", "import-cache.svg"]);
+    const alts = [...markdown.matchAll(/^!\[([^\]]+)\]\(bench\/pictures\/([\w-]+\.svg)\)$/gm)];
+    expect(alts.map((match) => match[2])).toEqual([...pictures.keys()]);
+    expect(alts[0]?.[1]).toMatch(/cold, a new sandbox 1\.\d+ ms;/);
+    for (const svg of pictures.values()) {
+      const [, width, height] = /viewBox="0 0 (\d+) (\d+)"/.exec(svg) ?? [];
+      expect(svg).toContain(`<rect width="${width}" height="${height}" fill="#ffffff"/>`);
+    }
+  });
+
+  test("withFigures() replaces what is between the markers only, and again", () => {
+    const readme = "a\n<!-- figures -->\nold\n<!-- end of figures -->\nb\n";
+    const once = withFigures(readme, "new");
+    expect(once).toBe("a\n<!-- figures -->\n\nnew\n\n<!-- end of figures -->\nb\n");
+    expect(withFigures(once, "new")).toBe(once);
+    expect(() => withFigures("no markers", "new")).toThrow("lacks");
   });
 });
 
@@ -125,6 +163,14 @@ describe("axes", () => {
     const log = logScale([100, 100], [0, 300]);
     expect(log.at(100)).toBe(0);
     expect(log.ticks).toEqual([100]);
+  });
+
+  test("byteScale() ticks at round numbers of MiB", () => {
+    const scale = byteScale([0, 4000 * 2 ** 20], [0, 400]);
+    const steps = scale.ticks.map((tick) => Math.abs(tick / 2 ** 20) / 500);
+    expect(steps).toEqual(steps.map((_, i) => i));
+    expect(steps).toHaveLength(9);
+    expect(scale.at(1000 * 2 ** 20)).toBe(100);
   });
 
   test("spread() keeps labels apart and in their frame", () => {

@@ -2,6 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { array, assert, integer, property, string } from "fast-check";
 
 import { quantileInterval, ratioInterval } from "../../../bench/stats/bootstrap.ts";
+import { jointPermutation, type TurnValues } from "../../../bench/stats/joint.ts";
+import { slopeOf } from "../../../bench/stats/line.ts";
 import { ecdfAt, ecdfPoints, quantile, sorted, summarize } from "../../../bench/stats/quantiles.ts";
 import { Random } from "../../../bench/stats/random.ts";
 import { adjustForMany, mannWhitney, permutationTest } from "../../../bench/stats/significance.ts";
@@ -176,4 +178,79 @@ test("zipf() gives each item its weight", () => {
   for (const [i, share] of [6 / 11, 3 / 11, 2 / 11].entries()) {
     expect((counts[i] ?? 0) / 60_000).toBeCloseTo(share, 2);
   }
+});
+
+describe("slopeOf()", () => {
+  test("is the slope of exact lines and of a noisy one", () => {
+    expect(slopeOf([1, 2, 5].map((x) => ({ x, y: 3 * x - 7 })))).toBeCloseTo(3, 12);
+    const random = new Random("slope");
+    const noisy = Array.from({ length: 200 }, (_, x) => ({ x, y: normalish(random, 2 * x) }));
+    expect(slopeOf(noisy)).toBeCloseTo(2, 1);
+    expect(slopeOf([{ x: 1, y: 2 }])).toBeNaN();
+  });
+});
+
+describe("one executable against itself, in turns", () => {
+  const QUESTIONS = 12;
+  const TURNS = 5;
+  const ROUNDS = 8;
+  const RUNS = 200;
+
+  /** Medians of rounds by turn: each turn has luck of its own, rounds within it add a little. */
+  function turnsOf(random: Random): number[][] {
+    return Array.from({ length: TURNS }, () => {
+      const luck = normalish(random, 0) / 100;
+      return Array.from({ length: ROUNDS }, () => luck + normalish(random, 0) / 400);
+    });
+  }
+
+  const mean = (values: readonly number[]): number =>
+    values.reduce((sum, value) => sum + value, 0) / values.length;
+
+  test("jointPermutation() calls anything different in about 5 % of runs, rounds alone in most", () => {
+    let [joint, naive] = [0, 0];
+    for (let run = 0; run < RUNS; run++) {
+      const random = new Random(`self-${run}`);
+      const sides = Array.from({ length: QUESTIONS }, () => ({
+        a: turnsOf(random),
+        b: turnsOf(random),
+      }));
+      const values = sides.map(({ a, b }): TurnValues => ({ a: a.map(mean), b: b.map(mean) }));
+      if (Math.min(...jointPermutation(values, random)) < 0.05) joint++;
+      if (run >= 6) continue;
+      // Few runs will do: 20,000 splits for each question take long.
+      const ps = sides.map(({ a, b }) => permutationTest(a.flat(), b.flat(), random.fork("n")));
+      if (Math.min(...adjustForMany(ps)) < 0.05) naive++;
+    }
+    // Of 200 runs at 5 %, more than 20 happen once in a thousand.
+    expect(joint).toBeLessThanOrEqual(20);
+    expect(naive).toBeGreaterThan(3);
+  }, 60_000);
+
+  test("jointPermutation() finds a difference of three spreads in one of twelve questions", () => {
+    let found = 0;
+    for (let run = 0; run < 50; run++) {
+      const random = new Random(`shift-${run}`);
+      const values = Array.from({ length: QUESTIONS }, (_, question): TurnValues => {
+        const shift = question === 3 ? 0.25 : 0;
+        return {
+          a: turnsOf(random).map(mean),
+          b: turnsOf(random).map((rounds) => mean(rounds) + shift),
+        };
+      });
+      const ps = jointPermutation(values, random);
+      if ((ps[3] ?? 1) < 0.05) found++;
+    }
+    expect(found).toBeGreaterThan(40);
+  });
+
+  test("jointPermutation() of one question is the exact test by turns", () => {
+    const [p] = jointPermutation(
+      [{ a: [1, 2, 3, 4, 5], b: [11, 12, 13, 14, 15] }],
+      new Random("x"),
+    );
+    expect(p).toBeCloseTo(2 / 252, 12);
+    expect(jointPermutation([], new Random("x"))).toEqual([]);
+    expect(jointPermutation([{ a: [1, 1, 1, 1], b: [1, 1, 1, 1] }], new Random("x"))).toEqual([1]);
+  });
 });
