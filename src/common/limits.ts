@@ -132,7 +132,6 @@ export const CGROUP_CPU_PERIOD_US = 100_000;
 /** Largest configuration file that is read, in bytes: a wrong path must not be slurped into memory. */
 export const CONFIG_FILE_MAX_BYTES = MIB;
 
-
 /** Longest `x-request-id` of a caller that is repeated, in characters (a UUID has 36, a trace id 55). */
 export const REQUEST_ID_MAX_CHARS = 128;
 
@@ -189,7 +188,6 @@ export const PID_FILE_MAX_BYTES = 128;
 
 /** Compiled lambda code that the worker keeps, all versions together, in bytes. */
 export const CODE_CACHE_MAX_BYTES = 64 * MIB;
-
 
 /** Most workers that one command starts: each takes a port, a process and a share of the memory. */
 export const WORKERS_MAX = 256;
@@ -265,7 +263,6 @@ export const DOCTOR_DISK_MIN_FILES = 50_000;
 
 /** Hard limit of open files below which `doctor` warns: 5,000 connections and 1,000 sandboxes of 3. */
 export const DOCTOR_OPEN_FILES_MIN = 8_192;
-
 
 /** Size from which on a background process's log is moved to `.1`, in bytes: copying it takes some milliseconds. */
 export const LOG_FILE_MAX_BYTES = 8 * MIB;

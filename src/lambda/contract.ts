@@ -1,6 +1,7 @@
 /** What the server asks of the lambda layer; the server knows nothing below this. */
 
 import type { OlError } from "../common/errors.ts";
+import type { SandboxUsage } from "../sandbox/contract.ts";
 
 /** How a call got its sandbox, as told in `x-ol-start`. */
 export type StartKind = "warm" | "unpaused" | "zygote" | "fresh";
@@ -34,6 +35,8 @@ export interface RunOutcome {
   /** Null where no sandbox was reached. */
   readonly start: StartKind | null;
   readonly timing: CallTiming;
+  /** What its sandbox has used by its end; only where calls are logged one by one. */
+  readonly usage?: SandboxUsage;
   /** The handler's return value as JSON text; null where `error` is set. */
   readonly body: Uint8Array | null;
   readonly error: OlError | null;
@@ -83,10 +86,21 @@ export interface WorkerStats {
     readonly import: { readonly hits: number; readonly misses: number; readonly evictions: number };
     readonly install: { readonly hits: number; readonly misses: number; readonly failures: number };
   };
-  readonly sandboxes: { readonly live: number; readonly paused: number; readonly busy: number };
+  readonly sandboxes: {
+    readonly live: number;
+    readonly paused: number;
+    readonly busy: number;
+    /** Processes killed for want of memory, of all sandboxes that are gone. */
+    readonly outOfMemoryKills: number;
+    /** CPU time and time held back by the CPU limit, of all sandboxes that are gone. */
+    readonly cpuUs: number;
+    readonly throttledUs: number;
+  };
   readonly memory: {
     readonly poolBytes: number;
     readonly reservedBytes: number;
+    /** What the import cache's zygotes hold of the pool. */
+    readonly zygoteBytes: number;
     readonly workerRssBytes: number;
   };
   readonly lambdas: number;

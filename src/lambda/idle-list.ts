@@ -99,6 +99,16 @@ export class IdleList {
     return freed > 0;
   }
 
+  /**
+   * Evicts what holds zygotes that the import cache wants to be rid of.
+   * @param zygoteIds from which the instances were forked
+   */
+  evictForkedFrom(zygoteIds: ReadonlySet<string>): void {
+    for (const instance of this.#idle) {
+      if (instance.zygoteId !== null && zygoteIds.has(instance.zygoteId)) this.#evict(instance);
+    }
+  }
+
   /** Stops the timer. */
   close(): void {
     clearInterval(this.#timer);

@@ -1,6 +1,6 @@
 /** One serving slot of a lambda: a sandbox, what it is promised of the memory, and its place among the idle. */
 
-import type { Sandbox, SandboxLimits } from "../sandbox/contract.ts";
+import type { Sandbox, SandboxLimits, SandboxUsage } from "../sandbox/contract.ts";
 import type { MemoryPool } from "../sandbox/memory-pool.ts";
 import type { ZygoteLease } from "../zygote/import-cache.ts";
 import type { StartKind } from "./contract.ts";
@@ -29,7 +29,7 @@ export class Instance {
   busy = 0;
   readonly #memory: MemoryPool;
   readonly #lease: ZygoteLease | null;
-  readonly #onRemoved: (instance: Instance) => void;
+  readonly #onRemoved: (instance: Instance, usage: SandboxUsage | null) => void;
   #reservedBytes: number;
   #calls = 0;
   #removing: Promise<void> | null = null;
@@ -38,7 +38,10 @@ export class Instance {
    * @param parts what it is made of
    * @param onRemoved called once, when nothing of it is left
    */
-  constructor(parts: InstanceParts, onRemoved: (instance: Instance) => void) {
+  constructor(
+    parts: InstanceParts,
+    onRemoved: (instance: Instance, usage: SandboxUsage | null) => void,
+  ) {
     const { version, sandbox, limits, memory } = parts;
     this.#lease = parts.lease;
     this.version = version;
@@ -70,6 +73,16 @@ export class Instance {
     this.busy += 1;
     this.#calls += 1;
     return this.#calls === 1 ? this.sandbox.origin : "warm";
+  }
+
+  /** The zygote of the import cache that it was forked from; null: the root. */
+  get zygoteId(): string | null {
+    return this.#lease?.zygote ?? null;
+  }
+
+  /** Notes that its lambda did not come up, perhaps for its zygote's fault. */
+  failedToLoad(): void {
+    this.#lease?.failed();
   }
 
   /** Notes that its lambda is loaded: the import cache learns what the imports took. */
@@ -114,6 +127,15 @@ export class Instance {
     return true;
   }
 
+  /** What it has used by its end; null where its cgroup is gone already. */
+  #lastUsage(): SandboxUsage | null {
+    try {
+      return this.sandbox.usage();
+    } catch {
+      return null;
+    }
+  }
+
   /** Destroys it; idempotent. */
   remove(): Promise<void> {
     this.#removing ??= this.#remove();
@@ -122,12 +144,13 @@ export class Instance {
 
   async #remove(): Promise<void> {
     this.#lease?.release(null);
+    const usage = this.#lastUsage();
     await this.sandbox.destroy();
     const bytes = this.#reservedBytes;
     // First: whoever is woken by the release must not count it as still to come.
     this.#reservedBytes = 0;
     this.#memory.release(bytes);
     this.version.release();
-    this.#onRemoved(this);
+    this.#onRemoved(this, usage);
   }
 }

@@ -8,7 +8,7 @@ import type { Logger } from "../common/log.ts";
 import type { Config } from "../config/config.ts";
 import type { InstallStats, PackageInstaller } from "../packages/contract.ts";
 import type { Registry } from "../registry/contract.ts";
-import type { Sandbox, SandboxPool } from "../sandbox/contract.ts";
+import type { Sandbox, SandboxPool, SandboxUsage } from "../sandbox/contract.ts";
 import { MemoryPool } from "../sandbox/memory-pool.ts";
 import type { ImportCache } from "../zygote/import-cache.ts";
 import { CallStats } from "./call-stats.ts";
@@ -49,6 +49,8 @@ export class LambdaTable implements LambdaService {
   readonly #instances = new Set<Instance>();
   readonly #startedUs: number;
   readonly #onIdle: (() => void)[] = [];
+  /** What sandboxes that are gone have used. */
+  readonly #used = { outOfMemoryKills: 0, cpuUs: 0, throttledUs: 0 };
   #queued = 0;
   #reused = 0;
   #created = 0;
@@ -65,7 +67,8 @@ export class LambdaTable implements LambdaService {
     this.#idle = new IdleList(config.handlerCacheBytes, clock, onPauseError, () => {
       this.#memory.retry();
     });
-    this.#memory = new MemoryPool(config.memoryPoolBytes, (missing) => this.#idle.reclaim(missing));
+    this.#memory = new MemoryPool(config.memoryPoolBytes, (missing) => this.#reclaim(missing));
+    this.noteZygoteMemory(options.imports?.memoryBytes ?? 0);
     this.#forget = setInterval(() => {
       this.#forgetUnused();
     }, LAMBDA_FORGET_INTERVAL_MS);
@@ -98,6 +101,16 @@ export class LambdaTable implements LambdaService {
     this.#stats.end(outcome, clock.nowUs() - startUs);
     if (this.#stats.inFlight === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
     return outcome;
+  }
+
+  /** @param bytes that all zygotes of the import cache hold now */
+  noteZygoteMemory(bytes: number): void {
+    this.#memory.noteOther(bytes);
+  }
+
+  /** @param ids of zygotes that only their idle sandboxes keep alive */
+  freeZygotes(ids: readonly string[]): void {
+    this.#idle.evictForkedFrom(new Set(ids));
   }
 
   /** From now on the server answers 503. */
@@ -135,15 +148,23 @@ export class LambdaTable implements LambdaService {
         live: instances.length,
         paused: instances.filter((instance) => instance.isPaused).length,
         busy: instances.filter((instance) => instance.busy > 0).length,
+        ...this.#used,
       },
       memory: {
         poolBytes: this.#memory.totalBytes,
         reservedBytes: this.#memory.reservedBytes,
+        zygoteBytes: this.#memory.otherBytes,
         workerRssBytes: process.memoryUsage.rss(),
       },
       lambdas: this.#entries.size,
       zygotes: tree.zygotes,
     };
+  }
+
+  /** Idle instances first: they can be made anew in milliseconds, a zygote takes as long as its imports. */
+  #reclaim(missingBytes: number): boolean {
+    if (this.#idle.reclaim(missingBytes)) return true;
+    return (this.#options.imports?.releaseMemory(missingBytes) ?? 0) > 0;
   }
 
   #makeEntry(name: string): Entry {
@@ -161,6 +182,7 @@ export class LambdaTable implements LambdaService {
       idle: this.#idle,
       versions,
       concurrency: config.maxRunners,
+      measuresUsage: config.timing || config.benchmarkLog !== null,
       start: (version, onRemoved) => this.#start(version, onRemoved),
       tryQueue: () => {
         if (this.#queued >= config.queueMax) return false;
@@ -207,8 +229,9 @@ export class LambdaTable implements LambdaService {
       this.#created += 1;
       const instance = new Instance(
         { version, sandbox, limits: config.limits, memory: this.#memory, lease },
-        (gone) => {
+        (gone, usage) => {
           this.#instances.delete(gone);
+          this.#addUsage(usage);
           onRemoved(gone);
         },
       );
@@ -218,6 +241,13 @@ export class LambdaTable implements LambdaService {
       lease?.release(null);
       throw error;
     }
+  }
+
+  #addUsage(usage: SandboxUsage | null): void {
+    if (usage === null) return;
+    this.#used.outOfMemoryKills += usage.outOfMemoryKills;
+    this.#used.cpuUs += usage.cpuUs;
+    this.#used.throttledUs += usage.throttledUs;
   }
 
   #createSandbox(version: CodeVersion, zygoteId: string | null): Promise<Sandbox> {

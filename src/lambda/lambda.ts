@@ -4,8 +4,9 @@
  */
 
 import type { Clock } from "../common/clock.ts";
-import { OlError, toOlError } from "../common/errors.ts";
+import { type ErrorCode, OlError, toOlError } from "../common/errors.ts";
 import { STARTS_PER_LAMBDA_MAX } from "../common/limits.ts";
+import type { SandboxUsage } from "../sandbox/contract.ts";
 import type { CallTiming, RunOutcome, RunRequest, StartKind } from "./contract.ts";
 import type { IdleList } from "./idle-list.ts";
 import type { Instance } from "./instance.ts";
@@ -34,10 +35,20 @@ export interface LambdaParts {
     version: CodeVersion,
     onRemoved: (i: Instance) => void,
   ) => Promise<StartedInstance>;
+  /** Whether each call's use of resources is wanted: reading it costs some system calls. */
+  readonly measuresUsage: boolean;
   /** Whether one more call may wait. */
   readonly tryQueue: () => boolean;
   readonly unqueue: () => void;
 }
+
+/** Ends of a sandbox that its zygote may be to blame for, where the lambda was never loaded. */
+const FAILED_LOADS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "runtime_exceeded",
+  "sandbox_died",
+  "protocol_violation",
+  "sandbox_create",
+]);
 
 const NO_TIMING: CallTiming = {
   queueUs: 0,
@@ -347,9 +358,12 @@ export class Lambda {
     try {
       const result = await instance.sandbox.call(request.body, instance.limits.runtimeMs);
       timing.handlerUs = result.handlerUs;
-      return { start, timing, body: result.body, error: null };
-    } catch (error) {
-      return failedOutcome(toOlError(error), start, timing);
+      return { start, timing, body: result.body, error: null, ...this.#usageOf(instance) };
+    } catch (thrown) {
+      const error = toOlError(thrown);
+      const isUnloaded = first !== "warm" && instance.sandbox.importUs === 0;
+      if (isUnloaded && FAILED_LOADS.has(error.code)) instance.failedToLoad();
+      return { ...failedOutcome(error, start, timing), ...this.#usageOf(instance) };
     } finally {
       if (first !== "warm" && instance.sandbox.importUs > 0) {
         // Its imports are done, whatever its handler then made of the event.
@@ -359,6 +373,15 @@ export class Lambda {
       instance.sandbox.noteCall(request.requestId);
       instance.busy -= 1;
       this.#offer(instance);
+    }
+  }
+
+  #usageOf({ sandbox }: Instance): { usage?: SandboxUsage } {
+    if (!this.#parts.measuresUsage) return {};
+    try {
+      return { usage: sandbox.usage() };
+    } catch {
+      return {}; // Its cgroup is gone with it.
     }
   }
 

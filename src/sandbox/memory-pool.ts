@@ -18,6 +18,8 @@ export class MemoryPool {
   readonly #reclaim: (missingBytes: number) => boolean;
   readonly #waiting = new Set<Waiter>();
   #reservedBytes = 0;
+  /** What others than sandboxes hold of it. */
+  #otherBytes = 0;
   #waitingBytes = 0;
   #isGranting = false;
 
@@ -34,6 +36,18 @@ export class MemoryPool {
   /** Bytes that are promised now. */
   get reservedBytes(): number {
     return this.#reservedBytes;
+  }
+
+  /** Bytes that others than sandboxes hold: they are not there to be promised. */
+  get otherBytes(): number {
+    return this.#otherBytes;
+  }
+
+  /** @param bytes that others hold now: the import cache's zygotes */
+  noteOther(bytes: number): void {
+    const isLess = bytes < this.#otherBytes;
+    this.#otherBytes = bytes;
+    if (isLess) this.retry();
   }
 
   /** Bytes that may be promised in all. */
@@ -108,12 +122,12 @@ export class MemoryPool {
 
   #take(bytes: number): boolean {
     for (;;) {
-      const missing = this.#reservedBytes + bytes - this.#totalBytes;
+      const held = this.#reservedBytes + this.#otherBytes;
+      const missing = held + bytes - this.#totalBytes;
       if (missing <= 0) break;
-      const before = this.#reservedBytes;
       // For all who wait at once: one after the other would take as many times as long.
-      const wanted = Math.max(missing, this.#reservedBytes + this.#waitingBytes - this.#totalBytes);
-      if (!this.#reclaim(wanted) || this.#reservedBytes >= before) return false;
+      const wanted = Math.max(missing, held + this.#waitingBytes - this.#totalBytes);
+      if (!this.#reclaim(wanted) || this.#reservedBytes + this.#otherBytes >= held) return false;
     }
     this.#reservedBytes += bytes;
     return true;

@@ -198,6 +198,7 @@ function callObserver({
       requestId: record.requestId,
       start,
       ...timing,
+      ...record.outcome.usage,
       ...(error === null ? {} : { code: error.code }),
     });
     onCall?.(record);

@@ -12,7 +12,7 @@ import { PipInstaller } from "../packages/pip-installer.ts";
 import { openRegistry } from "../registry/open.ts";
 import type { CallRecord } from "../server/run.ts";
 import { type RunningServer, type ServerOptions, startServer } from "../server/server.ts";
-import { ImportCache } from "../zygote/import-cache.ts";
+import { ImportCache, type ImportCacheOptions } from "../zygote/import-cache.ts";
 import { type Engine, openEngine } from "./engine.ts";
 import { removeScratch } from "./reclaim.ts";
 import { preferNewestListener } from "./shared-port.ts";
@@ -60,13 +60,14 @@ function openBenchmarkLog(path: string): {
   const writer = createLogWriter({ fd });
   return {
     write: ({ lambda, requestId, outcome }) => {
-      const { start, timing, error } = outcome;
+      const { start, timing, usage, error } = outcome;
       const line = {
         ts: Date.now(),
         lambda,
         requestId,
         start,
         ...timing,
+        ...usage,
         error: error?.code ?? null,
       };
       writer.write(`${JSON.stringify(line)}\n`, false);
@@ -92,12 +93,18 @@ async function drain(table: LambdaTable, config: Config, log: Logger): Promise<v
 }
 
 /** The import cache of an engine that can fork; it hears of zygotes that die. */
-function openImportCache(engine: Engine, config: Config, log: Logger): ImportCache | null {
+function openImportCache(
+  engine: Engine,
+  config: Config,
+  log: Logger,
+  listener: Pick<ImportCacheOptions, "onMemory" | "onPinned">,
+): ImportCache | null {
   if (engine.zygotes === null) return null;
   const cache = new ImportCache({
     host: engine.zygotes,
     clock: systemClock,
     budgetBytes: config.importCacheBytes,
+    ...listener,
     onFailure: (modules, error) => {
       const fields = { op: "zygote.create", modules, err: error };
       log.limited("zygote.create", "warn", "cannot make a zygote", fields);
@@ -180,13 +187,17 @@ async function serve(config: Config, log: Logger, isSuccessor: boolean): Promise
   const closers: (() => Promise<void> | void)[] = [() => engine.close()];
   try {
     const installer = await openInstaller(engine, config);
-    const imports = openImportCache(engine, config, log);
+    let table: LambdaTable | null = null;
+    const imports = openImportCache(engine, config, log, {
+      onMemory: (bytes) => table?.noteZygoteMemory(bytes),
+      onPinned: (ids) => table?.freeZygotes(ids),
+    });
     if (imports !== null) closers.push(() => imports.close());
     if (!(await tryPreload(config, installer, imports, signals))) {
       log.info("stopping before it was ready", { op: "worker.stop" });
       return;
     }
-    const table = new LambdaTable({
+    const lambdas = new LambdaTable({
       config,
       pool: engine.pool,
       registry: openRegistry(config.registry),
@@ -195,14 +206,15 @@ async function serve(config: Config, log: Logger, isSuccessor: boolean): Promise
       clock: systemClock,
       log,
     });
-    closers.push(() => table.close());
+    table = lambdas;
+    closers.push(() => lambdas.close());
     const benchmark = config.benchmarkLog === null ? null : openBenchmarkLog(config.benchmarkLog);
     if (benchmark !== null) closers.push(benchmark.close);
     const onCall = benchmark === null ? {} : { onCall: benchmark.write };
     const sharePort = isSuccessor ? "now" : "later";
-    const options = { config, service: table, log, sharePort, ...onCall } as const;
+    const options = { config, service: lambdas, log, sharePort, ...onCall } as const;
     const server = await answerCalls(options, config.limits.runtimeMs, signals);
-    await drain(table, config, log);
+    await drain(lambdas, config, log);
     await server.stop();
   } finally {
     for (const close of closers.toReversed()) await close();

@@ -51,6 +51,7 @@ export async function openSockEngine(config: Config, log: Logger): Promise<Engin
       cgroupPoolSize: config.cgroupPoolSize,
       limits: config.limits,
       network: config.network,
+      env: config.sandboxEnv,
       log,
       logFd: "inherit",
     });

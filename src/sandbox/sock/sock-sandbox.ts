@@ -160,7 +160,11 @@ export class SockSandbox implements Sandbox {
   }
 
   #end(reason: OlError | null): Promise<void> {
-    this.#ending ??= this.#finish(reason);
+    if (this.#ending !== null) return this.#ending;
+    // Set before anything is done: ending the guest ends its stream, which comes back here.
+    const ended = Promise.withResolvers<void>();
+    this.#ending = ended.promise;
+    this.#finish(reason).then(ended.resolve, ended.reject);
     return this.#ending;
   }
 

@@ -76,8 +76,13 @@ export class MemoryService implements LambdaService {
         import: { hits: 2, misses: 1, evictions: 0 },
         install: { hits: 4, misses: 2, failures: 1 },
       },
-      sandboxes: { live: 3, paused: 2, busy: 1 },
-      memory: { poolBytes: 1_000_000, reservedBytes: 250_000, workerRssBytes: 50_000 },
+      sandboxes: { live: 3, paused: 2, busy: 1, outOfMemoryKills: 2, cpuUs: 5, throttledUs: 4 },
+      memory: {
+        poolBytes: 1_000_000,
+        reservedBytes: 250_000,
+        zygoteBytes: 4096,
+        workerRssBytes: 50_000,
+      },
       lambdas: this.lambdas.size,
       zygotes: [
         {

@@ -7,10 +7,7 @@ import * as fc from "fast-check";
 import { Assembler, type Label } from "../../../../src/sandbox/seccomp/assembler.ts";
 import { AUDIT_ARCH, buildSeccompFilter } from "../../../../src/sandbox/seccomp/build.ts";
 import { interpret, trace } from "../../../../src/sandbox/seccomp/interpret.ts";
-import {
-  type SeccompArch,
-  SYSCALL_NUMBERS,
-} from "../../../../src/sandbox/seccomp/numbers.ts";
+import { type SeccompArch, SYSCALL_NUMBERS } from "../../../../src/sandbox/seccomp/numbers.ts";
 import { type Action, isAction } from "../../../../src/sandbox/seccomp/policy.ts";
 import { syscallTable } from "../../../../src/sandbox/seccomp/table.ts";
 import { decide } from "./reference.ts";
