@@ -40,6 +40,10 @@ IMPORT_ENV = {
 _environ = os.environ  # a lambda may put something else in its place
 
 
+class _NoHandler(Exception):
+    """The lambda was loaded, and there is nothing in it to call."""
+
+
 class _BoundedOutput(io.RawIOBase):
     """A stream that keeps its first `limit` bytes and then says once that it dropped the rest."""
 
@@ -76,24 +80,38 @@ def _open_output(fd, limit):
 
 def describe(error):
     """The error as Python prints it, without the guest's own frames."""
-    seen = set()
-    part = error
-    while part is not None and id(part) not in seen:
-        seen.add(id(part))
-        frames = part.__traceback__
-        while frames is not None and frames.tb_frame.f_code.co_filename.startswith(GUEST_MARK):
-            frames = frames.tb_next
-        part.__traceback__ = frames
-        part = part.__cause__ or part.__context__
     try:
+        seen = set()
+        part = error
+        while part is not None and id(part) not in seen:
+            seen.add(id(part))
+            part.__traceback__ = _foreign_frames(part.__traceback__)
+            part = part.__context__ if part.__cause__ is None else part.__cause__
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except BaseException:  # noqa: a hostile __str__ must not end the guest
-        text = "%s (its traceback cannot be printed)\n" % type(error).__name__
+    except BaseException:  # noqa: a hostile exception must not end the guest
+        text = "%s (its traceback cannot be printed)\n" % _type_name(error)
     return text[-MESSAGE_MAX:]
 
 
+def _foreign_frames(frames):
+    kept = []
+    while frames is not None:
+        if not frames.tb_frame.f_code.co_filename.startswith(GUEST_MARK):
+            kept.append(frames)
+        frames = frames.tb_next
+    for index, frame in enumerate(kept):
+        frame.tb_next = kept[index + 1] if index + 1 < len(kept) else None
+    return kept[0] if kept else None
+
+
+def _type_name(error):
+    return type.__dict__["__name__"].__get__(type(error))
+
+
 def _trace(error):
-    return describe(error).encode("utf-8", "backslashreplace")
+    """As much of the end as the worker reads, in bytes, without half a character before it."""
+    text = describe(error).encode("utf-8", "backslashreplace")[-MESSAGE_MAX:]
+    return text.decode("utf-8", "ignore").encode()
 
 
 def set_up():
@@ -168,16 +186,30 @@ def load(config, code):
     exec(compiled, module.__dict__)
     handler = module.__dict__.get("handler")
     if handler is None:
-        raise LookupError("lambda_func.py defines no function named handler(event)")
+        raise _NoHandler("lambda_func.py defines no function named handler(event)")
     if not callable(handler):
-        raise LookupError("handler in lambda_func.py is not a function")
+        raise _NoHandler("handler in lambda_func.py is not a function")
     return handler, fresh
+
+
+def _refuse_constant(name):
+    raise ValueError("%s is no JSON" % name)
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+def _parse(event):
+    """As json.loads, but for NaN and Infinity, which are no JSON."""
+    if event.startswith(b"\xef\xbb\xbf"):
+        event = event[3:]
+    return _decode(event.decode())
 
 
 def _answer(handler, call, event):
     """One call from bytes to the frame that answers it."""
     try:
-        argument = json.loads(event) if event else None
+        argument = _parse(event) if event else None
     except (ValueError, RecursionError) as error:
         return wire.frame(wire.BAD_EVENT, call, str(error)[:1000].encode("utf-8", "replace"))
     start = time.perf_counter_ns()
@@ -185,11 +217,12 @@ def _answer(handler, call, event):
         value = handler(argument)
     except BaseException as error:
         return wire.frame(wire.EXCEPTION, call, _trace(error))
-    spent = (time.perf_counter_ns() - start) // 1000
+    # A lambda may have put another clock in its place.
+    spent = min(max((time.perf_counter_ns() - start) // 1000, 0), 0xFFFFFFFF)
     try:
         body = json.dumps(value, allow_nan=False).encode()
     except BaseException as error:
-        reason = "handler returned what JSON cannot hold: %s: %s" % (type(error).__name__, error)
+        reason = "handler returned what JSON cannot hold: " + _name(error)
         return wire.frame(
             wire.RESULT_INVALID, call, reason[:1000].encode("utf-8", "backslashreplace")
         )
@@ -197,7 +230,14 @@ def _answer(handler, call, event):
         reason = "handler returned %d bytes of JSON, at most %d are allowed"
         reason = reason % (len(body), wire.PAYLOAD_MAX - 4)
         return wire.frame(wire.RESULT_INVALID, call, reason.encode())
-    return wire.frame(wire.RESULT, call, min(spent, 0xFFFFFFFF).to_bytes(4, "little") + body)
+    return wire.frame(wire.RESULT, call, spent.to_bytes(4, "little") + body)
+
+
+def _name(error):
+    try:
+        return "%s: %s" % (_type_name(error), error)
+    except BaseException:  # noqa: a hostile __str__ must not end the guest
+        return _type_name(error)
 
 
 def _ready(import_us, code):
@@ -206,10 +246,10 @@ def _ready(import_us, code):
 
 
 def _flush():
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
         try:
-            stream.flush()
-        except Exception:  # noqa: a lambda may close or replace its streams
+            getattr(sys, name).flush()
+        except BaseException:  # noqa: a lambda may close, replace or delete its streams
             pass
 
 
@@ -222,12 +262,7 @@ def serve(sock, reader, config, code):
         handler, fresh = load(config, code)
         forget_import_env(config)
     except BaseException as error:
-        if isinstance(error, LookupError) and error.__traceback__.tb_next is not None:
-            message = (
-                str(error.args[0]).encode() if _raised_here(error) else _trace(error)
-            )
-        else:
-            message = _trace(error)
+        message = str(error).encode() if isinstance(error, _NoHandler) else _trace(error)
         _flush()
         wire.write_all(fd, wire.frame(wire.LOAD_FAILED, 0, message))
         # The worker reads the reason, then destroys the sandbox.
@@ -253,13 +288,6 @@ def serve(sock, reader, config, code):
         _flush()
         wire.write_all(fd, ready + answer if ready else answer)
         ready = b""
-
-
-def _raised_here(error):
-    last = error.__traceback__
-    while last.tb_next is not None:
-        last = last.tb_next
-    return last.tb_frame.f_code.co_filename.startswith(GUEST_MARK)
 
 
 def _serve_threads(fd, reader, handler):

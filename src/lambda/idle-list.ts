@@ -17,6 +17,8 @@ export class IdleList {
   readonly #timer: ReturnType<typeof setInterval>;
   /** Evicted, and not gone yet: what they hold will be free without any more being evicted. */
   readonly #leaving = new Set<Instance>();
+  /** Paused ones with what each counts with: one that died in between is no longer paused. */
+  readonly #paused = new Map<Instance, number>();
   #pausedBytes = 0;
   #evictions = 0;
 
@@ -56,13 +58,15 @@ export class IdleList {
   add(instance: Instance): void {
     instance.idleSinceUs = this.#clock.nowUs();
     this.#idle.add(instance);
+    this.#count(instance);
     this.#onAdded();
   }
 
   /** An instance is taken into use, or is gone. @returns whether it was in the list */
   take(instance: Instance): boolean {
     if (!this.#idle.delete(instance)) return false;
-    if (instance.isPaused) this.#pausedBytes -= instance.reservedBytes;
+    this.#pausedBytes -= this.#paused.get(instance) ?? 0;
+    this.#paused.delete(instance);
     return true;
   }
 
@@ -75,7 +79,7 @@ export class IdleList {
     }
     for (const instance of this.#idle) {
       if (this.#pausedBytes <= this.#maxBytes) return;
-      this.#evict(instance);
+      if (instance.isPaused) this.#evict(instance);
     }
   }
 
@@ -118,13 +122,19 @@ export class IdleList {
     if (instance.isPaused) return 0;
     try {
       const freed = instance.pause();
-      if (instance.isPaused) this.#pausedBytes += instance.reservedBytes;
+      this.#count(instance);
       return freed;
     } catch (error) {
       this.#onError(error);
       this.#evict(instance);
       return 0;
     }
+  }
+
+  #count(instance: Instance): void {
+    if (!instance.isPaused || !this.#idle.has(instance)) return;
+    this.#paused.set(instance, instance.reservedBytes);
+    this.#pausedBytes += instance.reservedBytes;
   }
 
   #evict(instance: Instance): void {

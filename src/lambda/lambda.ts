@@ -140,9 +140,7 @@ export class Lambda {
   /** Destroys its instances; calls that wait or run fail. */
   async close(): Promise<void> {
     this.#closing.abort();
-    for (let call = this.#nextCall(); call !== null; call = this.#nextCall()) {
-      call.resolve(failedOutcome(shuttingDown()));
-    }
+    this.#refuseQueued(shuttingDown());
     await Promise.all([...this.#instances].map((instance) => instance.remove()));
   }
 
@@ -175,30 +173,44 @@ export class Lambda {
     let installUs = 0;
     for (;;) {
       const version = await versions.current();
-      if (version === null) throw unknown(request.name);
+      if (version === null) {
+        const error = unknown(request.name);
+        this.#switchTo(null);
+        this.#refuseQueued(error);
+        throw error;
+      }
       if (version.installed !== null) return { version, installUs };
       const startUs = clock.nowUs();
       // Its files are needed until it is installed, whatever becomes of it meanwhile.
       version.acquire();
+      let hasPackages = true;
       try {
-        await version.ensurePackages();
+        hasPackages = (await version.ensurePackages()).dirs.length > 0;
       } catch (error) {
         if (versions.inUse === version) throw error;
       } finally {
         version.release();
-        installUs += clock.nowUs() - startUs;
+        // A lambda without packages waits for nothing but the look at its files.
+        if (hasPackages) installUs += clock.nowUs() - startUs;
       }
       if (versions.inUse === version) return { version, installUs };
     }
   }
 
-  #switchTo(version: CodeVersion): void {
+  #refuseQueued(error: OlError): void {
+    for (let call = this.#nextCall(); call !== null; call = this.#nextCall()) {
+      call.resolve(failedOutcome(error));
+    }
+  }
+
+  #switchTo(version: CodeVersion | null): void {
     this.#version = version;
     const old = this.#idle;
     this.#idle = [];
     for (const instance of old) {
       this.#parts.idle.take(instance);
-      void instance.remove();
+      // One that runs a call (max_runners > 1) is removed after its last.
+      if (instance.busy === 0) void instance.remove();
     }
   }
 
@@ -216,12 +228,20 @@ export class Lambda {
       }
       const before = this.#parts.clock.nowUs();
       const outcome = this.#thaw(instance);
-      if (outcome === "no memory") return null;
+      if (outcome === "no memory") return this.#takeRunning();
       if (outcome === "thawed") {
         return { instance, unpauseUs: this.#parts.clock.nowUs() - before };
       }
     }
     return null;
+  }
+
+  /** One with a free place that needs no memory: with max_runners > 1, below one that is paused. */
+  #takeRunning(): { instance: Instance; unpauseUs: null } | null {
+    const instance = this.#idle.findLast((one) => one.isAlive && !one.isPaused);
+    if (instance === undefined) return null;
+    this.#leaveIdle(instance);
+    return { instance, unpauseUs: null };
   }
 
   #thaw(instance: Instance): "thawed" | "no memory" | "lost" {

@@ -52,8 +52,9 @@ def handler(event):
   injector.arm((call) => (call.startsWith("cgroup") ? "EPERM" : null));
   await sandbox.destroy();
   expect(bench.pool.live).toBe(0);
-  // Where they were recycled, the directory was renamed into the stock, or to another sandbox.
-  expect(outputOf(pid)).toBe(files);
+  // Where they were recycled, the directory was renamed into the stock, or to another sandbox. The end of
+  // its namespace may have ended it in spite of the host: then it has no files to share.
+  expect(outputOf(pid)).toBeOneOf([files, null]);
   injector.disarm();
   await waitFor(() => outputOf(pid) === null, "it is killed after all");
   await bench.cycle();

@@ -109,6 +109,8 @@ async function launch(dir: string, socket: string, docker: Docker): Promise<Bun.
       `--cgroup-parent=/${basename(dir)}`,
       ...QUIET,
     ],
+    // A containerd that is asked why it hangs writes its stacks there.
+    env: { ...process.env, TMPDIR: dir },
     stdin: "ignore",
     stdout: out,
     stderr: out,

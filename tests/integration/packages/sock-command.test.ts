@@ -114,7 +114,8 @@ describe.skipIf(process.getuid?.() !== 0)("a command in a SOCK sandbox", () => {
     expect(found).toEqual({
       outcome: "exited",
       exitCode: 7,
-      stdout: "[('A', 'b'), ('LC_CTYPE', 'C.UTF-8')] text ['a.txt'] ['0', '1', '2']\n",
+      stdout:
+        "[('A', 'b'), ('LC_CTYPE', 'C.UTF-8')] text ['a.txt', 'program.json'] ['0', '1', '2']\n",
       stderr: "why\n",
     });
   });
@@ -295,7 +296,7 @@ print(json.dumps({
     test("has the descriptors and limits of a sandbox", () => {
       expect(Object.keys(view.descriptors)).toEqual(["0", "1", "2"]);
       expect(view.limits).toMatchObject({
-        "core file size": "0 0",
+        "core file size": "1 1",
         "file size": `${LIMITS.scratchMaxBytes} ${LIMITS.scratchMaxBytes}`,
         "open files": "1024 1024",
         processes: `${LIMITS.processesMax + 8} ${LIMITS.processesMax + 8}`,

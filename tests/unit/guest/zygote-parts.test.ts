@@ -1,0 +1,113 @@
+/** Parts of the fork server that need none of its rights: descriptors, messages, maps of ids. */
+
+import { describe, expect } from "bun:test";
+import * as fc from "fast-check";
+import { runPython, testPython } from "./python.ts";
+
+/** Most extents that the kernel takes in one map (user_namespaces(7)). */
+const EXTENTS_MAX = 340;
+
+/** Files that are written go into `written`, by path. */
+const CATCH_FILES = `
+import io, json, zygote
+written = {}
+class File(io.StringIO):
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+    def __exit__(self, *_): written[self.path] = self.getvalue()
+zygote.open = lambda path, mode: File(path)
+`;
+
+describe("_write_id_maps()", () => {
+  testPython("maps every id to itself but for the own and those of ancestors", async () => {
+    const program = `${CATCH_FILES}
+found = []
+for own, taken, ids in json.load(sys.stdin):
+    zygote._write_id_maps(7, own, taken, ids)
+    found.append(written)
+    written = {}
+print(json.dumps(found))`;
+    const small = fc
+      .uniqueArray(fc.integer({ min: 1, max: 39 }), { minLength: 1, maxLength: 8 })
+      .map(([own = 1, ...taken]) => [own, taken, 40] as const);
+    const property = fc.asyncProperty(fc.array(small, { maxLength: 60 }), async (cases) => {
+      const found = (await runPython(program, JSON.stringify(cases))) as Record<string, string>[];
+      for (const [index, [own, taken, ids]] of cases.entries()) {
+        const files = found[index] ?? {};
+        expect(Object.keys(files).toSorted()).toEqual(["/proc/7/gid_map", "/proc/7/uid_map"]);
+        expect(files["/proc/7/gid_map"]).toBe(files["/proc/7/uid_map"] as string);
+        const extents = (files["/proc/7/uid_map"] as string)
+          .split("\n")
+          .map((line) => line.split(" ").map(Number) as [number, number, number]);
+        expect(extents.length).toBeLessThanOrEqual(EXTENTS_MAX);
+        const mapped = new Map<number, number>();
+        for (const [inside, outside, count] of extents) {
+          for (let at = 0; at < count; at++) {
+            expect(mapped.has(inside + at)).toBe(false);
+            mapped.set(inside + at, outside + at);
+          }
+        }
+        const others = Array.from({ length: ids - 1 }, (_, id) => id + 1);
+        const free = others.filter((id) => id !== own && !taken.includes(id));
+        expect([...mapped]).toEqual([[0, own], ...free.map((id): [number, number] => [id, id])]);
+      }
+    });
+    await fc.assert(property, { numRuns: 4 });
+  });
+});
+
+describe("descriptors", () => {
+  testPython("keep_only() moves descriptors in their order and closes all others", async () => {
+    const program = `
+import json, os, zygote
+def file(text):
+    fd = os.memfd_create(text)
+    os.write(fd, text.encode())
+    return fd
+fds = [file(str(number)) for number in range(40)]
+kept = zygote.keep_only([fds[39], fds[1], fds[0]])
+texts = [os.pread(fd, 9, 0).decode() for fd in kept]
+inherited = [os.get_inheritable(fd) for fd in kept]
+print(json.dumps([kept, texts, inherited, sorted(map(int, os.listdir("/proc/self/fd")))[:-1]]))`;
+    const wanted = [
+      [3, 4, 5],
+      ["39", "1", "0"],
+      [false, false, false],
+      [0, 1, 2, 3, 4, 5],
+    ];
+    expect(await runPython(program)).toEqual(wanted);
+  });
+
+  testPython("receive() gives a message with its descriptors, and nothing at the end", async () => {
+    const program = `
+import array, json, os, socket, zygote
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+read, write = os.pipe()
+rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [write, write]))
+theirs.sendmsg([b"x" * 100_000], [rights])
+theirs.send(b"plain")
+data, fds = zygote.receive(ours)
+for fd in fds: os.write(fd, b"!")
+second = zygote.receive(ours)
+theirs.close()
+end = zygote.receive(ours)
+inherited = [os.get_inheritable(fd) for fd in fds]
+print(json.dumps([len(data), os.read(read, 9).decode(), inherited, second[0].decode(), second[1], len(end[0]), end[1]]))`;
+    const wanted = [100_000, "!!", [false, false], "plain", [], 0, []];
+    expect(await runPython(program)).toEqual(wanted);
+  });
+});
+
+describe("warming up", () => {
+  testPython("rehearse() and warm_up() leave no trace but an empty environment", async () => {
+    const program = `
+import json, os, handler
+os.environ["LEFT"] = "over"
+modules = set(sys.modules)
+handler.rehearse()
+handler.warm_up()
+print(json.dumps([dict(os.environ), sorted(set(sys.modules) - modules)]))`;
+    expect(await runPython(program)).toEqual([{}, []]);
+  });
+});
