@@ -115,14 +115,7 @@ export class CachedZygotes {
    */
   async create(parent: Zygote, spec: CachedZygoteSpec): Promise<{ importUs: number }> {
     const { guests } = this.#parts;
-    const uid = guests.uids.acquire();
-    let cgroup: Cgroup;
-    try {
-      cgroup = guests.cgroups.acquire();
-    } catch (error) {
-      guests.uids.release(uid);
-      throw error;
-    }
+    const { cgroup, uid } = guests.loans.borrow();
     let zygote: Zygote | null = null;
     const release = async (): Promise<void> => {
       this.#entries.get(spec.id)?.share.close();

@@ -68,14 +68,7 @@ export async function runCommand(
   parts: CommandParts,
 ): Promise<SandboxCommandResult> {
   const { guests, workDir } = parts;
-  const uid = guests.uids.acquire();
-  let cgroup: Cgroup;
-  try {
-    cgroup = guests.cgroups.acquire();
-  } catch (error) {
-    guests.uids.release(uid);
-    throw error;
-  }
+  const { cgroup, uid } = guests.loans.borrow();
   const fds: number[] = [];
   let result: SandboxCommandResult;
   let isOver = false;

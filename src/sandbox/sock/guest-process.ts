@@ -145,11 +145,9 @@ export class GuestProcess {
     parts: GuestParts,
     limits: SandboxLimits,
   ): Promise<GuestProcess> {
-    const uid = parts.uids.acquire();
-    let cgroup: Cgroup | null = null;
+    const { cgroup, uid } = parts.loans.borrow();
     let guest: GuestProcess | null = null;
     try {
-      cgroup = parts.cgroups.acquire();
       cgroup.setLimits(limits);
       const outOfMemoryBefore = cgroup.outOfMemoryKills();
       const { own, exited } = GuestProcess.#request(id, zygote, parts, uid, cgroup, limits);
@@ -159,8 +157,7 @@ export class GuestProcess {
       return guest;
     } catch (error) {
       if (guest !== null) await guest.remove();
-      else if (cgroup !== null) await parts.loans.giveBack(cgroup, uid, zygote.isTrusted);
-      else parts.uids.release(uid);
+      else await parts.loans.giveBack(cgroup, uid, zygote.isTrusted);
       throw error;
     }
   }

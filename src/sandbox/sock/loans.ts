@@ -1,5 +1,5 @@
 /**
- * Giving back what a guest was lent: its cgroup, killed and emptied, then its user id. A host that
+ * Lending a guest what it needs, and taking that back: its cgroup, killed and emptied, then its user id. A host that
  * refuses (no memory, no descriptors) is asked again until it does not, because what is not given
  * back goes on running and is lost to this worker.
  */
@@ -17,7 +17,13 @@ interface Loan {
   isBeingReturned: boolean;
 }
 
-/** Takes back the cgroups and ids of one engine. */
+/** What one guest was lent. */
+export interface Lent {
+  readonly cgroup: Cgroup;
+  readonly uid: number;
+}
+
+/** Lends the cgroups and ids of one engine. */
 export class Loans {
   readonly #cgroups: CgroupPool;
   readonly #uids: UidPool;
@@ -33,6 +39,20 @@ export class Loans {
     this.#cgroups = cgroups;
     this.#uids = uids;
     this.#onError = onError;
+  }
+
+  /**
+   * @returns a cgroup and an id, to be given back together; neither is taken where this throws
+   * @throws {OlError} pool_exhausted; a SyscallError where the host is out of something
+   */
+  borrow(): Lent {
+    const uid = this.#uids.acquire();
+    try {
+      return { cgroup: this.#cgroups.acquire(), uid };
+    } catch (error) {
+      this.#uids.release(uid);
+      throw error;
+    }
   }
 
   /**
