@@ -9,15 +9,14 @@ import {
   setDefaultTimeout,
   test,
 } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { OlError } from "../../../src/common/errors.ts";
 import { DOCKER_CREATES_PARALLEL_MAX } from "../../../src/common/docker-limits.ts";
-import type { SandboxSpec } from "../../../src/sandbox/contract.ts";
 import { type DaemonProxy, refusal, startDaemonProxy } from "../../helpers/daemon-proxy.ts";
 import { hasDockerd } from "../../helpers/dockerd.ts";
 import { waitFor } from "../../helpers/wait-for.ts";
-import { MIB, call, failure } from "../contract/bench.ts";
+import { call, failure } from "../contract/bench.ts";
 import { type DockerBench, startDockerBench } from "./docker-bench.ts";
 
 setDefaultTimeout(120_000);
@@ -47,29 +46,6 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
 
   afterAll(() => bench.close());
 
-  function specOf(code: string): SandboxSpec {
-    const codeDir = join(bench.cluster, `code-${Bun.hash(code).toString(16)}`);
-    mkdirSync(codeDir, { recursive: true, mode: 0o755 });
-    writeFileSync(join(codeDir, "lambda_func.py"), code);
-    return {
-      lambdaName: "fault",
-      codeDir,
-      codeId: codeDir,
-      packages: [],
-      zygoteId: null,
-      limits: {
-        memoryMaxBytes: 128 * MIB,
-        processesMax: 32,
-        cpuPercent: 100,
-        runtimeMs: 20_000,
-        scratchMaxBytes: 64 * MIB,
-      },
-      network: "none",
-      env: {},
-      concurrency: 1,
-    };
-  }
-
   /** Processes in containers of this daemon. */
   function guests(): string[] {
     const cgroup = basename(dirname(bench.daemon.socket));
@@ -87,7 +63,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
 
   test("a call ends at its limit while the daemon hangs, and nothing of it runs on", async () => {
     const pool = await bench.openPool({ requestTimeoutMs: 2_000 });
-    const sandbox = await pool.create(specOf(SPIN));
+    const sandbox = await pool.create(bench.specOf(SPIN));
     expect(guests()).toHaveLength(1);
     bench.daemon.hang();
     const error = await failure(call(sandbox, null, 300));
@@ -101,7 +77,9 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
 
   test("a guest's end is told while the daemon hangs", async () => {
     const pool = await bench.openPool({ requestTimeoutMs: 2_000 });
-    const sandbox = await pool.create(specOf("import os\ndef handler(event):\n    os._exit(3)\n"));
+    const sandbox = await pool.create(
+      bench.specOf("import os\ndef handler(event):\n    os._exit(3)\n"),
+    );
     bench.daemon.hang();
     const error = await failure(call(sandbox, null, 60_000));
     expect(error.code).toBe("sandbox_died");
@@ -115,7 +93,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
     bench.daemon.hang();
     // One more than may start at once: it gets its turn.
     const creates = Array.from({ length: DOCKER_CREATES_PARALLEL_MAX + 1 }, () =>
-      failure(pool.create(specOf(ECHO))),
+      failure(pool.create(bench.specOf(ECHO))),
     );
     const errors = await Promise.all(creates);
     expect(new Set(errors.map((it: OlError) => it.code))).toEqual(new Set(["docker_unavailable"]));
@@ -124,7 +102,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
     bench.daemon.unhang();
     // The daemon may still make what it was asked for.
     const sandbox = await waitFor(
-      () => pool.create(specOf(ECHO)).catch(() => null),
+      () => pool.create(bench.specOf(ECHO)).catch(() => null),
       "a container starts",
     );
     expect(await call(sandbox, 5)).toBe(5);
@@ -135,7 +113,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
 
   test("destroy() ends a container whose daemon crashed, and removes it when it is back", async () => {
     const pool = await bench.openPool();
-    const sandbox = await pool.create(specOf(CHATTER));
+    const sandbox = await pool.create(bench.specOf(CHATTER));
     await call(sandbox);
     await bench.daemon.crash();
     expect(guests()).toHaveLength(1);
@@ -143,7 +121,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
     expect(guests()).toEqual([]);
     await bench.daemon.resume();
     await waitFor(async () => (await containers()) === 0, "the container is removed");
-    const next = await pool.create(specOf(UID));
+    const next = await pool.create(bench.specOf(UID));
     expect(await call(next)).toBeGreaterThan(1000);
     await pool.close();
   });
@@ -159,15 +137,15 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
 
     test("a container that stays keeps its user and its output to itself", async () => {
       const pool = await bench.openPool({ socket: proxy.socket });
-      const handlers = join(bench.options.workerDir, "handlers/fault");
-      const first = await pool.create(specOf(UID));
+      const handlers = join(bench.options.workerDir, "handlers/hello");
+      const first = await pool.create(bench.specOf(UID));
       const firstUid = await call(first);
       proxy.intercept = ({ method }) => (method === "DELETE" ? refusal() : null);
       await first.destroy();
       expect(await containers()).toBe(1);
       // Printed nothing, so its files would be the next one's.
       expect(existsSync(join(handlers, first.id))).toBe(true);
-      const second = await pool.create(specOf(UID));
+      const second = await pool.create(bench.specOf(UID));
       expect(await call(second)).not.toBe(firstUid);
       proxy.intercept = () => null;
       // Without anybody asking for a sandbox.
@@ -186,7 +164,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
         env: {},
         mounts: [],
         files: {},
-        limits: { ...specOf(ECHO).limits, runtimeMs: 300 },
+        limits: { ...bench.specOf(ECHO).limits, runtimeMs: 300 },
       });
       expect(result.outcome).toBe("timeout");
       expect(guests()).toEqual([]);

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OlError } from "../../../src/common/errors.ts";
-import type { Sandbox, SandboxSpec } from "../../../src/sandbox/contract.ts";
+import type { Sandbox } from "../../../src/sandbox/contract.ts";
 import {
   listClusterContainers,
   removeClusterContainers,
@@ -42,29 +42,6 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
 
   afterAll(() => bench.close());
 
-  function specOf(code: string): SandboxSpec {
-    const codeDir = join(bench.cluster, `code-${Bun.hash(code).toString(16)}`);
-    mkdirSync(codeDir, { recursive: true, mode: 0o755 });
-    writeFileSync(join(codeDir, "lambda_func.py"), code);
-    return {
-      lambdaName: "hello",
-      codeDir,
-      codeId: codeDir,
-      packages: [],
-      zygoteId: null,
-      limits: {
-        memoryMaxBytes: 128 * MIB,
-        processesMax: 32,
-        cpuPercent: 100,
-        runtimeMs: 20_000,
-        scratchMaxBytes: 64 * MIB,
-      },
-      network: "none",
-      env: {},
-      concurrency: 1,
-    };
-  }
-
   async function withPool(
     use: (pool: DockerPool) => Promise<void>,
     changes: Parameters<DockerBench["openPool"]>[0] = {},
@@ -82,7 +59,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
 
   test("listClusterContainers() shows a cluster's containers and no others", async () => {
     await withPool(async (pool) => {
-      const sandbox = await pool.create(specOf(ECHO));
+      const sandbox = await pool.create(bench.specOf(ECHO));
       const [found, ...more] = await list();
       expect(more).toEqual([]);
       expect(found).toMatchObject({ role: "sandbox", lambda: "hello", state: "running" });
@@ -94,8 +71,8 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
 
   test("removeClusterContainers() ends a paused and a busy sandbox and may be repeated", async () => {
     await withPool(async (pool) => {
-      const busy = await pool.create(specOf("def handler(event):\n    while True: pass\n"));
-      const idle = await pool.create(specOf(ECHO));
+      const busy = await pool.create(bench.specOf("def handler(event):\n    while True: pass\n"));
+      const idle = await pool.create(bench.specOf(ECHO));
       await call(idle, 1);
       idle.pause();
       const running = failure(call(busy, 1));
@@ -114,7 +91,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
     };
     mkdirSync(join(other.workerDir, "handlers"), { recursive: true });
     const neighbour = await bench.openPool(other);
-    const kept = await neighbour.create(specOf(ECHO));
+    const kept = await neighbour.create(bench.specOf(ECHO));
     const script = `
       import { DockerPool } from ${JSON.stringify(join(import.meta.dir, "../../../src/sandbox/docker/pool.ts"))};
       const [options, spec] = JSON.parse(process.argv[1]);
@@ -122,7 +99,10 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
       await Promise.all([pool.create(spec), pool.create(spec)]);
       process.kill(process.pid, "SIGKILL");
     `;
-    const argument = JSON.stringify([bench.options, specOf("import time\ntime.sleep(600)\n")]);
+    const argument = JSON.stringify([
+      bench.options,
+      bench.specOf("import time\ntime.sleep(600)\n"),
+    ]);
     const child = Bun.spawn([process.execPath, "-e", script, argument], { stderr: "pipe" });
     await child.exited;
     expect(child.signalCode).toBe("SIGKILL");
@@ -141,20 +121,20 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
 
   test("create() fails while the daemon is away and works when it is back", async () => {
     await withPool(async (pool) => {
-      const before = await pool.create(specOf(ECHO));
+      const before = await pool.create(bench.specOf(ECHO));
       expect(await call(before, 1)).toBe(1);
       const hanging = await pool.create(
-        specOf("import time\ndef handler(event):\n    time.sleep(60)\n"),
+        bench.specOf("import time\ndef handler(event):\n    time.sleep(60)\n"),
       );
       const cut = failure(call(hanging, 1));
       await bench.daemon.halt();
       expect((await cut).code).toBe("sandbox_died");
       expect((await before.gone).code).toBe("sandbox_died");
-      const error = await failure(pool.create(specOf(ECHO)));
+      const error = await failure(pool.create(bench.specOf(ECHO)));
       expect(error.code).toBe("docker_unavailable");
       expect(error.message).toContain("systemctl start docker");
       await bench.daemon.resume();
-      const after = await pool.create(specOf(ECHO));
+      const after = await pool.create(bench.specOf(ECHO));
       expect(await call(after, 2)).toBe(2);
       expect(pool.live).toBe(1);
     });
@@ -174,7 +154,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
   test("create() says so where the runtime is not known to Docker", async () => {
     await withPool(
       async (pool) => {
-        const error = await failure(pool.create(specOf(ECHO)));
+        const error = await failure(pool.create(bench.specOf(ECHO)));
         expect(error.code).toBe("sandbox_create");
         expect(error.message).toContain("no-such-runtime");
         expect(pool.live).toBe(0);
@@ -188,7 +168,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
     await withPool(
       async (pool) => {
         const sandbox = await pool.create(
-          specOf("import sys\ndef handler(event):\n    return list(sys.version_info[:2])\n"),
+          bench.specOf("import sys\ndef handler(event):\n    return list(sys.version_info[:2])\n"),
         );
         expect(await call(sandbox, null)).toEqual([3, 9]);
       },
@@ -205,7 +185,7 @@ describe.skipIf(!hasDockerd())("docker pool", () => {
     const baseImage = await bench.daemon.importTarball(tar, "pythonless");
     await withPool(
       async (pool) => {
-        const error = await failure(pool.create(specOf(ECHO)));
+        const error = await failure(pool.create(bench.specOf(ECHO)));
         expect(error.code).toBe("sandbox_create");
         expect(error.message).toContain("python3");
       },
