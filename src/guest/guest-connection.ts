@@ -235,7 +235,8 @@ export class GuestConnection {
         cause,
       });
     }
-    this.#events.onReady({ importUs, code: payload.slice(4 + length) });
+    // A copy, because it is kept: `slice` of a Buffer would keep all that came with it.
+    this.#events.onReady({ importUs, code: new Uint8Array(payload.subarray(4 + length)) });
   }
 }
 

@@ -18,7 +18,7 @@ describe("loading", () => {
     expect(ends).toEqual([]);
   });
 
-  test.failing("received() copies the code, which is kept, out of what came with it", () => {
+  test("received() copies the code, which is kept, out of what came with it", () => {
     const { connection, readies } = connect("loading");
     void outcome(connection.call(event("")));
     const chunk = Buffer.concat([ready("{}", "code"), result(1, "x".repeat(100_000))]);
