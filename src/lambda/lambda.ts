@@ -115,19 +115,21 @@ export class Lambda {
    * @returns how it went; never rejects
    */
   async run(request: RunRequest): Promise<RunOutcome> {
+    const { versions } = this.#parts;
     const queuedUs = this.#parts.clock.nowUs();
-    let version = this.#parts.versions.fresh;
+    let version = versions.fresh;
     let installUs = 0;
-    if (version === null || version.installed === null) {
+    // Another one may take its place while this call is on its way back from the wait: the code of the
+    // old one may be gone then, and the new one's packages may not be there yet.
+    while (version === null || version.installed === null || version !== versions.inUse) {
       try {
-        ({ version, installUs } = await this.#prepared(request));
+        const prepared = await this.#prepared(request);
+        version = prepared.version;
+        installUs += prepared.installUs;
       } catch (error) {
         return failedOutcome(toOlError(error));
       }
     }
-    // A newer one may have come while this call was on its way back from the wait.
-    const { inUse } = this.#parts.versions;
-    if (inUse !== null && inUse.installed !== null) version = inUse;
     if (version !== this.#version) this.#switchTo(version);
     const arrival = { request, queuedUs, installUs };
     if (this.#queue.size === 0) {
@@ -326,7 +328,6 @@ export class Lambda {
         this.#onRemoved(instance);
       });
     } catch (error) {
-      version.release();
       // The call that has waited longest hears of it; the others get a try of their own.
       this.#nextCall()?.resolve(failedOutcome(toOlError(error)));
     } finally {
@@ -337,6 +338,8 @@ export class Lambda {
       this.#offer(started.instance, started.sandboxUs);
     }
     this.#startMissing();
+    // Only now: where another start follows this one, its code must still be there.
+    if (started === null) version.release();
   }
 
   /** Gives an instance with a free place its next call, or makes it idle. */
