@@ -2,8 +2,7 @@
 
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
-import { OlError } from "../common/errors.ts";
-import { LAMBDA_FORGET_INTERVAL_MS, POOL_WAIT_MAX_MS, STARTS_MAX } from "../common/limits.ts";
+import { LAMBDA_FORGET_INTERVAL_MS, STARTS_MAX } from "../common/limits.ts";
 import type { Logger } from "../common/log.ts";
 import type { Config } from "../config/config.ts";
 import type { InstallStats, PackageInstaller } from "../packages/contract.ts";
@@ -15,7 +14,8 @@ import { CallStats } from "./call-stats.ts";
 import type { LambdaService, RunOutcome, RunRequest, WorkerStats } from "./contract.ts";
 import { IdleList } from "./idle-list.ts";
 import { Instance } from "./instance.ts";
-import { Lambda, type StartedInstance } from "./lambda.ts";
+import { Lambda } from "./lambda.ts";
+import type { StartedInstance, StartParts } from "./start.ts";
 import { StartGate } from "./start-gate.ts";
 import { type CodeVersion, VersionSource } from "./versions.ts";
 
@@ -43,7 +43,7 @@ export class LambdaTable implements LambdaService {
   readonly #entries = new Map<string, Entry>();
   readonly #memory: MemoryPool;
   readonly #idle: IdleList;
-  readonly #gate = new StartGate(STARTS_MAX);
+  readonly #starts: StartParts;
   readonly #stats = new CallStats();
   readonly #forget: ReturnType<typeof setInterval>;
   readonly #instances = new Set<Instance>();
@@ -68,6 +68,12 @@ export class LambdaTable implements LambdaService {
       this.#memory.retry();
     });
     this.#memory = new MemoryPool(config.memoryPoolBytes, (missing) => this.#reclaim(missing));
+    this.#starts = {
+      memory: this.#memory,
+      memoryMaxBytes: config.limits.memoryMaxBytes,
+      gate: new StartGate(STARTS_MAX),
+      create: (version, onRemoved) => this.#create(version, onRemoved),
+    };
     this.noteZygoteMemory(options.imports?.memoryBytes ?? 0);
     this.#forget = setInterval(() => {
       this.#forgetUnused();
@@ -183,7 +189,7 @@ export class LambdaTable implements LambdaService {
       versions,
       concurrency: config.maxRunners,
       measuresUsage: config.timing || config.benchmarkLog !== null,
-      start: (version, onRemoved) => this.#start(version, onRemoved),
+      starts: this.#starts,
       tryQueue: () => {
         if (this.#queued >= config.queueMax) return false;
         this.#queued += 1;
@@ -196,24 +202,6 @@ export class LambdaTable implements LambdaService {
     const entry = { lambda, versions, lastCallUs: 0 };
     this.#entries.set(name, entry);
     return entry;
-  }
-
-  async #start(
-    version: CodeVersion,
-    onRemoved: (instance: Instance) => void,
-  ): Promise<StartedInstance> {
-    const { limits } = this.#options.config;
-    const bytes = limits.memoryMaxBytes;
-    if (!(await this.#memory.reserve(bytes, POOL_WAIT_MAX_MS))) {
-      const message = "Cannot create a sandbox: no memory is free for it on this worker";
-      throw new OlError("pool_exhausted", message, { retryable: true });
-    }
-    try {
-      return await this.#gate.run(() => this.#create(version, onRemoved));
-    } catch (error) {
-      this.#memory.release(bytes);
-      throw error;
-    }
   }
 
   async #create(

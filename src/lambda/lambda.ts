@@ -4,25 +4,23 @@
  */
 
 import type { Clock } from "../common/clock.ts";
-import { type ErrorCode, OlError, toOlError } from "../common/errors.ts";
-import { STARTS_PER_LAMBDA_MAX } from "../common/limits.ts";
+import { type ErrorCode, toOlError } from "../common/errors.ts";
+import { POOL_WAIT_MAX_MS, STARTS_PER_LAMBDA_MAX } from "../common/limits.ts";
 import type { SandboxUsage } from "../sandbox/contract.ts";
-import type { CallTiming, RunOutcome, RunRequest, StartKind } from "./contract.ts";
+import { type Arrival, CallQueue } from "./call-queue.ts";
+import type { CallTiming, RunOutcome, RunRequest } from "./contract.ts";
 import type { IdleList } from "./idle-list.ts";
 import type { Instance } from "./instance.ts";
+import {
+  cancelled,
+  failedOutcome,
+  noMemory,
+  queueFull,
+  shuttingDown,
+  unknownLambda,
+} from "./outcomes.ts";
+import { Start, type StartedInstance, type StartParts } from "./start.ts";
 import type { CodeVersion, VersionSource } from "./versions.ts";
-
-/** A call in the queue. */
-interface QueuedCall extends Arrival {
-  readonly resolve: (outcome: RunOutcome) => void;
-  readonly onAbort: () => void;
-}
-
-/** A start of an instance that came about. */
-export interface StartedInstance {
-  readonly instance: Instance;
-  readonly sandboxUs: number;
-}
 
 /** What a lambda needs from the table of lambdas. */
 export interface LambdaParts {
@@ -30,11 +28,7 @@ export interface LambdaParts {
   readonly idle: IdleList;
   readonly versions: VersionSource;
   readonly concurrency: number;
-  /** Makes an instance within the memory pool; `version` is acquired already. */
-  readonly start: (
-    version: CodeVersion,
-    onRemoved: (i: Instance) => void,
-  ) => Promise<StartedInstance>;
+  readonly starts: StartParts;
   /** Whether each call's use of resources is wanted: reading it costs some system calls. */
   readonly measuresUsage: boolean;
   /** Whether one more call may wait. */
@@ -50,50 +44,23 @@ const FAILED_LOADS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "sandbox_create",
 ]);
 
-const NO_TIMING: CallTiming = {
-  queueUs: 0,
-  installUs: 0,
-  sandboxUs: 0,
-  importUs: 0,
-  handlerUs: 0,
-};
-
 /** A version that calls can run on, and how long this one waited for its packages. */
 interface PreparedVersion {
   readonly version: CodeVersion;
   readonly installUs: number;
 }
 
-/** A call on its way to an instance. */
-interface Arrival {
-  readonly request: RunRequest;
-  readonly queuedUs: number;
-  readonly installUs: number;
-}
-
-/**
- * @param error why a call has no answer
- * @param start how far it came
- * @param timing what it cost
- * @returns the outcome that says so
- */
-function failedOutcome(
-  error: OlError,
-  start: StartKind | null = null,
-  timing: CallTiming = { ...NO_TIMING },
-): RunOutcome {
-  return { start, timing, body: null, error };
-}
-
 /** One lambda. */
 export class Lambda {
   readonly #parts: LambdaParts;
-  readonly #queue = new Set<QueuedCall>();
+  readonly #queue: CallQueue;
   /** Idle instances of the current version, the most recently used last. */
   #idle: Instance[] = [];
   readonly #instances = new Set<Instance>();
   #version: CodeVersion | null = null;
-  #starting = 0;
+  /** Starts under way, the oldest first. */
+  readonly #starts = new Set<Start>();
+  #memoryTimer: ReturnType<typeof setTimeout> | null = null;
   /** Calls that wait for code or packages. */
   #preparing = 0;
   readonly #closing = new AbortController();
@@ -101,11 +68,13 @@ export class Lambda {
   /** @param parts versions, idle list, how to start an instance */
   constructor(parts: LambdaParts) {
     this.#parts = parts;
+    const { tryQueue, unqueue } = parts;
+    this.#queue = new CallQueue({ tryQueue, unqueue, onLeft: () => this.#withdrawSpare() });
   }
 
   /** Whether nothing of it is left: the table may forget it. */
   get isUnused(): boolean {
-    const waiting = this.#queue.size + this.#preparing + this.#starting;
+    const waiting = this.#queue.size + this.#preparing + this.#starts.size;
     return waiting === 0 && this.#instances.size === 0;
   }
 
@@ -142,7 +111,8 @@ export class Lambda {
   /** Destroys its instances; calls that wait or run fail. */
   async close(): Promise<void> {
     this.#closing.abort();
-    this.#refuseQueued(shuttingDown());
+    this.#queue.refuseAll(shuttingDown());
+    if (this.#memoryTimer !== null) clearTimeout(this.#memoryTimer);
     await Promise.all([...this.#instances].map((instance) => instance.remove()));
   }
 
@@ -176,9 +146,9 @@ export class Lambda {
     for (;;) {
       const version = await versions.current();
       if (version === null) {
-        const error = unknown(request.name);
+        const error = unknownLambda(request.name);
         this.#switchTo(null);
-        this.#refuseQueued(error);
+        this.#queue.refuseAll(error);
         throw error;
       }
       if (version.installed !== null) return { version, installUs };
@@ -199,14 +169,9 @@ export class Lambda {
     }
   }
 
-  #refuseQueued(error: OlError): void {
-    for (let call = this.#nextCall(); call !== null; call = this.#nextCall()) {
-      call.resolve(failedOutcome(error));
-    }
-  }
-
   #switchTo(version: CodeVersion | null): void {
     this.#version = version;
+    for (const start of this.#starts) if (start.tryWithdraw()) this.#starts.delete(start);
     const old = this.#idle;
     this.#idle = [];
     for (const instance of old) {
@@ -214,6 +179,8 @@ export class Lambda {
       // One that runs a call (max_runners > 1) is removed after its last.
       if (instance.busy === 0) void instance.remove();
     }
+    // Calls that wait are served by the new one.
+    this.#startMissing();
   }
 
   /** The most recently used idle instance, thawed; null where there is none that may run. */
@@ -274,37 +241,11 @@ export class Lambda {
   }
 
   #enqueue(arrival: Arrival): Promise<RunOutcome> {
-    const { request } = arrival;
-    if (request.signal.aborted) return Promise.resolve(failedOutcome(cancelled()));
+    if (arrival.request.signal.aborted) return Promise.resolve(failedOutcome(cancelled()));
     if (this.#closing.signal.aborted) return Promise.resolve(failedOutcome(shuttingDown()));
-    if (!this.#parts.tryQueue()) return Promise.resolve(failedOutcome(queueFull()));
-    const { promise, resolve } = Promise.withResolvers<RunOutcome>();
-    const call: QueuedCall = {
-      ...arrival,
-      resolve,
-      onAbort: () => {
-        if (this.#dequeue(call)) resolve(failedOutcome(cancelled()));
-      },
-    };
-    this.#queue.add(call);
-    request.signal.addEventListener("abort", call.onAbort);
+    const outcome = this.#queue.add(arrival, this.#parts.clock.nowUs());
     this.#startMissing();
-    return promise;
-  }
-
-  #dequeue(call: QueuedCall): boolean {
-    if (!this.#queue.delete(call)) return false;
-    call.request.signal.removeEventListener("abort", call.onAbort);
-    this.#parts.unqueue();
-    return true;
-  }
-
-  #nextCall(): QueuedCall | null {
-    for (const call of this.#queue) {
-      this.#dequeue(call);
-      return call;
-    }
-    return null;
+    return outcome;
   }
 
   /** Starts instances for calls that wait and that no start under way will serve. */
@@ -312,27 +253,56 @@ export class Lambda {
     const version = this.#version;
     if (version === null) return;
     while (
-      this.#starting < STARTS_PER_LAMBDA_MAX &&
-      this.#starting * this.#parts.concurrency < this.#queue.size
+      this.#starts.size < STARTS_PER_LAMBDA_MAX &&
+      this.#starts.size * this.#parts.concurrency < this.#queue.size
     ) {
-      this.#starting += 1;
-      void this.#start(version);
+      const start = new Start(version, this.#parts.starts);
+      this.#starts.add(start);
+      void this.#run(start);
+    }
+    this.#watchMemory();
+  }
+
+  /** Takes back what no call that waits needs any more, the newest first. */
+  #withdrawSpare(): void {
+    for (const start of [...this.#starts].toReversed()) {
+      if ((this.#starts.size - 1) * this.#parts.concurrency < this.#queue.size) return;
+      if (start.tryWithdraw()) this.#starts.delete(start);
     }
   }
 
-  async #start(version: CodeVersion): Promise<void> {
+  /** While memory is short, calls that have waited as long as a call may are refused. */
+  #watchMemory(): void {
+    const { oldestUs } = this.#queue;
+    if (this.#memoryTimer !== null || oldestUs === null || !this.#isShortOfMemory) return;
+    const waitedUs = this.#parts.clock.nowUs() - oldestUs;
+    const dueMs = Math.max(1, Math.ceil(POOL_WAIT_MAX_MS - waitedUs / 1000));
+    this.#memoryTimer = setTimeout(() => {
+      this.#memoryTimer = null;
+      const sinceUs = this.#parts.clock.nowUs() - POOL_WAIT_MAX_MS * 1000;
+      if (this.#isShortOfMemory) this.#queue.refuseOlder(sinceUs, noMemory());
+      this.#watchMemory();
+    }, dueMs);
+  }
+
+  get #isShortOfMemory(): boolean {
+    for (const start of this.#starts) if (start.isShortOfMemory) return true;
+    return false;
+  }
+
+  async #run(start: Start): Promise<void> {
+    const { version } = start;
+    version.acquire();
     let started: StartedInstance | null = null;
     try {
-      version.acquire();
-      started = await this.#parts.start(version, (instance) => {
+      started = await start.run((instance) => {
         this.#onRemoved(instance);
       });
     } catch (error) {
       // The call that has waited longest hears of it; the others get a try of their own.
-      this.#nextCall()?.resolve(failedOutcome(toOlError(error)));
-    } finally {
-      this.#starting -= 1;
+      this.#queue.refuseNext(toOlError(error));
     }
+    this.#starts.delete(start);
     if (started !== null) {
       this.#instances.add(started.instance);
       this.#offer(started.instance, started.sandboxUs);
@@ -349,7 +319,7 @@ export class Lambda {
       if (instance.busy === 0) void instance.remove();
       return;
     }
-    const call = this.#nextCall();
+    const call = this.#queue.next();
     if (call !== null) {
       const costs = { unpauseUs: null, sandboxUs };
       void this.#serve(instance, call, costs).then(call.resolve);
@@ -415,22 +385,4 @@ export class Lambda {
     if (at >= 0) this.#idle.splice(at, 1);
     this.#startMissing();
   }
-}
-
-function cancelled(): OlError {
-  return new OlError("cancelled", "The client hung up before the lambda ran");
-}
-
-function queueFull(): OlError {
-  const message = "Cannot run the lambda: too many calls are waiting on this worker";
-  return new OlError("queue_full", message, { retryable: true });
-}
-
-function shuttingDown(): OlError {
-  return new OlError("draining", "Cannot run the lambda: this worker is shutting down");
-}
-
-function unknown(name: string): OlError {
-  const shown = JSON.stringify(name);
-  return new OlError("lambda_unknown", `Cannot run the lambda ${shown}: it is not in the registry`);
 }

@@ -65,29 +65,29 @@ export class MemoryPool {
   }
 
   /**
-   * Waits in turn for memory.
+   * Waits in turn for memory, for as long as it is wanted.
    * @param bytes to promise
-   * @param timeoutMs bound of the wait
+   * @param signal ends the wait: nothing is reclaimed for it any more
    * @returns whether they were granted
    */
-  async reserve(bytes: number, timeoutMs: number): Promise<boolean> {
-    if (bytes > this.#totalBytes) return false;
-    if (this.tryReserve(bytes)) return true;
+  async reserve(bytes: number, signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) return false;
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const waiter: Waiter = { bytes, resolve };
-    this.#waiting.add(waiter);
-    this.#waitingBytes += bytes;
-    this.retry();
-    const timer = setTimeout(() => {
+    const onAbort = (): void => {
       this.#leave(waiter);
       resolve(false);
       // Who waited behind a large wish may have a small one.
       this.retry();
-    }, timeoutMs);
+    };
+    signal.addEventListener("abort", onAbort);
+    this.#waiting.add(waiter);
+    this.#waitingBytes += bytes;
+    this.retry();
     try {
       return await promise;
     } finally {
-      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
     }
   }
 

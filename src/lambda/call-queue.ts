@@ -1,0 +1,118 @@
+/** The calls of one lambda that wait for an instance, the oldest first. */
+
+import type { OlError } from "../common/errors.ts";
+import type { RunOutcome, RunRequest } from "./contract.ts";
+import { cancelled, failedOutcome, queueFull } from "./outcomes.ts";
+
+/** A call on its way to an instance. */
+export interface Arrival {
+  readonly request: RunRequest;
+  /** When it came to this worker. */
+  readonly queuedUs: number;
+  readonly installUs: number;
+}
+
+/** A call in the queue. */
+interface QueuedCall extends Arrival {
+  /** When it came into the queue, after the wait for code and packages. */
+  readonly waitingUs: number;
+  readonly resolve: (outcome: RunOutcome) => void;
+  readonly onAbort: () => void;
+}
+
+/** What a queue needs from its lambda. */
+export interface CallQueueParts {
+  /** Whether one more call may wait. */
+  readonly tryQueue: () => boolean;
+  readonly unqueue: () => void;
+  /** Told of each call that left. */
+  readonly onLeft: () => void;
+}
+
+/** Calls in the order of their arrival; each leaves once: for an instance, refused, or hung up. */
+export class CallQueue {
+  readonly #parts: CallQueueParts;
+  readonly #calls = new Set<QueuedCall>();
+
+  /** @param parts the bound of all queues together */
+  constructor(parts: CallQueueParts) {
+    this.#parts = parts;
+  }
+
+  /** Calls that wait. */
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /** Since when the oldest waits, in microseconds of the clock; null where none does. */
+  get oldestUs(): number | null {
+    for (const { waitingUs } of this.#calls) return waitingUs;
+    return null;
+  }
+
+  /**
+   * @param arrival a call whose client is there
+   * @param nowUs time on the clock
+   * @returns how it went
+   */
+  add(arrival: Arrival, nowUs: number): Promise<RunOutcome> {
+    if (!this.#parts.tryQueue()) return Promise.resolve(failedOutcome(queueFull()));
+    const { promise, resolve } = Promise.withResolvers<RunOutcome>();
+    const call: QueuedCall = {
+      ...arrival,
+      waitingUs: nowUs,
+      resolve,
+      onAbort: () => {
+        this.#refuse(call, cancelled());
+      },
+    };
+    this.#calls.add(call);
+    arrival.request.signal.addEventListener("abort", call.onAbort);
+    return promise;
+  }
+
+  /** Takes the oldest out; null where none waits. Whoever gets it resolves it. */
+  next(): QueuedCall | null {
+    for (const call of this.#calls) {
+      this.#remove(call);
+      return call;
+    }
+    return null;
+  }
+
+  /**
+   * Refuses the oldest, if any.
+   * @param error what its caller is told
+   */
+  refuseNext(error: OlError): void {
+    this.next()?.resolve(failedOutcome(error));
+  }
+
+  /**
+   * @param sinceUs those that wait since then, or for longer, are refused
+   * @param error what their callers are told
+   */
+  refuseOlder(sinceUs: number, error: OlError): void {
+    for (const call of this.#calls) {
+      if (call.waitingUs > sinceUs) return;
+      this.#refuse(call, error);
+    }
+  }
+
+  /** @param error what all callers are told */
+  refuseAll(error: OlError): void {
+    for (const call of this.#calls) this.#refuse(call, error);
+  }
+
+  #refuse(call: QueuedCall, error: OlError): void {
+    if (this.#remove(call)) call.resolve(failedOutcome(error));
+  }
+
+  #remove(call: QueuedCall): boolean {
+    if (!this.#calls.delete(call)) return false;
+    call.request.signal.removeEventListener("abort", call.onAbort);
+    this.#parts.unqueue();
+    this.#parts.onLeft();
+    return true;
+  }
+}
