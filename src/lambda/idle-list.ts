@@ -54,6 +54,13 @@ export class IdleList {
     return this.#maxBytes > 0;
   }
 
+  /** Memory that will be free once those are gone that were evicted, in bytes. */
+  get leavingBytes(): number {
+    let bytes = 0;
+    for (const { reservedBytes } of this.#leaving) bytes += reservedBytes;
+    return bytes;
+  }
+
   /** An instance has nothing to do. @param instance alive, not in the list */
   add(instance: Instance): void {
     instance.idleSinceUs = this.#clock.nowUs();
@@ -89,8 +96,7 @@ export class IdleList {
    * @returns whether anything was freed at once
    */
   reclaim(missingBytes: number): boolean {
-    let freed = 0;
-    for (const { reservedBytes } of this.#leaving) freed += reservedBytes;
+    let freed = this.leavingBytes;
     for (const instance of this.#idle) {
       if (freed >= missingBytes) return true;
       freed += this.#pause(instance);

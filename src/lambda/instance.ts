@@ -23,6 +23,8 @@ export class Instance {
   readonly version: CodeVersion;
   readonly sandbox: Sandbox;
   readonly limits: SandboxLimits;
+  /** When it came into service, in microseconds of the clock. */
+  startedUs = 0;
   /** When it was last given back, in microseconds of the clock. */
   idleSinceUs = 0;
   /** Calls that it runs now. */

@@ -5,7 +5,7 @@
 
 import type { Clock } from "../common/clock.ts";
 import { type ErrorCode, toOlError } from "../common/errors.ts";
-import { POOL_WAIT_MAX_MS, STARTS_PER_LAMBDA_MAX } from "../common/limits.ts";
+import { INSTANCE_TURN_MS, POOL_WAIT_MAX_MS, STARTS_PER_LAMBDA_MAX } from "../common/limits.ts";
 import type { SandboxUsage } from "../sandbox/contract.ts";
 import { type Arrival, CallQueue } from "./call-queue.ts";
 import type { CallTiming, RunOutcome, RunRequest } from "./contract.ts";
@@ -186,7 +186,8 @@ export class Lambda {
   /** The most recently used idle instance, thawed; null where there is none that may run. */
   #takeIdle(): { instance: Instance; unpauseUs: number | null } | null {
     for (let instance = this.#idle.at(-1); instance !== undefined; instance = this.#idle.at(-1)) {
-      if (!instance.isAlive || instance.version !== this.#version) {
+      const isUsable = instance.isAlive && instance.version === this.#version;
+      if (!isUsable || (instance.busy > 0 && this.#isDue(instance))) {
         this.#idle.pop();
         this.#parts.idle.take(instance);
         continue;
@@ -207,7 +208,8 @@ export class Lambda {
 
   /** One with a free place that needs no memory: with max_runners > 1, below one that is paused. */
   #takeRunning(): { instance: Instance; unpauseUs: null } | null {
-    const instance = this.#idle.findLast((one) => one.isAlive && !one.isPaused);
+    const isFree = (one: Instance): boolean => one.isAlive && !one.isPaused && !this.#isDue(one);
+    const instance = this.#idle.findLast(isFree);
     if (instance === undefined) return null;
     this.#leaveIdle(instance);
     return { instance, unpauseUs: null };
@@ -256,7 +258,7 @@ export class Lambda {
       this.#starts.size < STARTS_PER_LAMBDA_MAX &&
       this.#starts.size * this.#parts.concurrency < this.#queue.size
     ) {
-      const start = new Start(version, this.#parts.starts);
+      const start = new Start(version, this, this.#parts.starts);
       this.#starts.add(start);
       void this.#run(start);
     }
@@ -304,6 +306,7 @@ export class Lambda {
     }
     this.#starts.delete(start);
     if (started !== null) {
+      started.instance.startedUs = this.#parts.clock.nowUs();
       this.#instances.add(started.instance);
       this.#offer(started.instance, started.sandboxUs);
     }
@@ -319,6 +322,10 @@ export class Lambda {
       if (instance.busy === 0) void instance.remove();
       return;
     }
+    if (this.#queue.size > 0 && this.#isDue(instance)) {
+      this.#yield(instance);
+      return;
+    }
     const call = this.#queue.next();
     if (call !== null) {
       const costs = { unpauseUs: null, sandboxUs };
@@ -329,6 +336,29 @@ export class Lambda {
     } else {
       this.#becomeIdle(instance);
     }
+  }
+
+  /** Whether it has had its turn, and other lambdas wait for more memory than they are about to get. */
+  #isDue(instance: Instance): boolean {
+    const { memory } = this.#parts.starts;
+    const wantedBytes = memory.wantedByOthers(this);
+    if (wantedBytes === 0) return false;
+    if (wantedBytes <= memory.freeBytes + this.#parts.idle.leavingBytes) return false;
+    const servedUs = this.#parts.clock.nowUs() - instance.startedUs;
+    return servedUs >= INSTANCE_TURN_MS * 1000;
+  }
+
+  /** Lets other lambdas have its memory, although calls of this one wait. */
+  #yield(instance: Instance): void {
+    // With max_runners > 1, after its last call.
+    if (instance.busy > 0) return;
+    this.#parts.starts.memory.passTurn(this);
+    this.#becomeIdle(instance);
+    if (!instance.isAlive || instance.isPaused) return;
+    // What is idle is reclaimed at once, unless it was not needed after all.
+    this.#leaveIdle(instance);
+    const call = this.#queue.next();
+    if (call !== null) void this.#serve(instance, call, { unpauseUs: null }).then(call.resolve);
   }
 
   async #serve(

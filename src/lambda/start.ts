@@ -30,16 +30,19 @@ export interface StartParts {
 /** A start under way. */
 export class Start {
   readonly version: CodeVersion;
+  readonly #owner: object;
   readonly #parts: StartParts;
   readonly #withdrawal = new AbortController();
   #step: "memory" | "turn" | "creation" = "memory";
 
   /**
    * @param version what is to run; acquired by the caller
+   * @param owner the lambda: its starts take turns with those of others
    * @param parts memory, gate, engine
    */
-  constructor(version: CodeVersion, parts: StartParts) {
+  constructor(version: CodeVersion, owner: object, parts: StartParts) {
     this.version = version;
+    this.#owner = owner;
     this.#parts = parts;
   }
 
@@ -56,9 +59,10 @@ export class Start {
   async run(onRemoved: (instance: Instance) => void): Promise<StartedInstance | null> {
     const { memory, memoryMaxBytes, gate, create } = this.#parts;
     const { signal } = this.#withdrawal;
-    if (!memory.tryReserve(memoryMaxBytes) && !(await memory.reserve(memoryMaxBytes, signal))) {
-      return null;
-    }
+    const isGranted =
+      memory.tryReserve(memoryMaxBytes) ||
+      (await memory.reserve(memoryMaxBytes, this.#owner, signal));
+    if (!isGranted) return null;
     this.#step = "turn";
     let started: StartedInstance | null = null;
     try {

@@ -1,13 +1,15 @@
 /**
  * What of the machine's memory is promised to sandboxes. A sandbox that may run is counted with its
  * limit, because it may take that at any moment; a paused one with what it really holds, because
- * it cannot grow. So running code never overcommits the machine.
+ * it cannot grow. So running code never overcommits the machine. Those who wait take turns by owner, so
+ * that one with many wishes cannot keep the others waiting.
  */
 
 import { assert } from "../common/assert.ts";
 
 /** Somebody who waits for memory. */
 interface Waiter {
+  readonly owner: object;
   readonly bytes: number;
   readonly resolve: (granted: boolean) => void;
 }
@@ -16,7 +18,8 @@ interface Waiter {
 export class MemoryPool {
   readonly #totalBytes: number;
   readonly #reclaim: (missingBytes: number) => boolean;
-  readonly #waiting = new Set<Waiter>();
+  /** By owner, in the order of their turns; each owner's in the order of their coming. */
+  readonly #waiting = new Map<object, Set<Waiter>>();
   #reservedBytes = 0;
   /** What others than sandboxes hold of it. */
   #otherBytes = 0;
@@ -43,6 +46,11 @@ export class MemoryPool {
     return this.#otherBytes;
   }
 
+  /** Bytes that nobody is promised and nobody holds. */
+  get freeBytes(): number {
+    return this.#totalBytes - this.#reservedBytes - this.#otherBytes;
+  }
+
   /** @param bytes that others hold now: the import cache's zygotes */
   noteOther(bytes: number): void {
     const isLess = bytes < this.#otherBytes;
@@ -67,13 +75,14 @@ export class MemoryPool {
   /**
    * Waits in turn for memory, for as long as it is wanted.
    * @param bytes to promise
+   * @param owner with whose other wishes this one shares its turns
    * @param signal ends the wait: nothing is reclaimed for it any more
    * @returns whether they were granted
    */
-  async reserve(bytes: number, signal: AbortSignal): Promise<boolean> {
+  async reserve(bytes: number, owner: object, signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const waiter: Waiter = { bytes, resolve };
+    const waiter: Waiter = { owner, bytes, resolve };
     const onAbort = (): void => {
       this.#leave(waiter);
       resolve(false);
@@ -81,7 +90,9 @@ export class MemoryPool {
       this.retry();
     };
     signal.addEventListener("abort", onAbort);
-    this.#waiting.add(waiter);
+    const others = this.#waiting.get(owner);
+    if (others === undefined) this.#waiting.set(owner, new Set([waiter]));
+    else others.add(waiter);
     this.#waitingBytes += bytes;
     this.retry();
     try {
@@ -89,6 +100,24 @@ export class MemoryPool {
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  /**
+   * @param owner of wishes
+   * @returns bytes that others than this one wait for
+   */
+  wantedByOthers(owner: object): number {
+    let bytes = this.#waitingBytes;
+    for (const own of this.#waiting.get(owner) ?? []) bytes -= own.bytes;
+    return bytes;
+  }
+
+  /** @param owner that lets all others who wait go first */
+  passTurn(owner: object): void {
+    const own = this.#waiting.get(owner);
+    if (own === undefined) return;
+    this.#waiting.delete(owner);
+    this.#waiting.set(owner, own);
   }
 
   /**
@@ -106,9 +135,10 @@ export class MemoryPool {
     if (this.#isGranting) return;
     this.#isGranting = true;
     try {
-      for (const waiter of this.#waiting) {
+      for (let waiter = this.#next(); waiter !== null; waiter = this.#next()) {
         if (!this.#take(waiter.bytes)) return;
         this.#leave(waiter);
+        this.passTurn(waiter.owner);
         waiter.resolve(true);
       }
     } finally {
@@ -116,8 +146,16 @@ export class MemoryPool {
     }
   }
 
+  #next(): Waiter | null {
+    for (const own of this.#waiting.values()) for (const waiter of own) return waiter;
+    return null;
+  }
+
   #leave(waiter: Waiter): void {
-    if (this.#waiting.delete(waiter)) this.#waitingBytes -= waiter.bytes;
+    const own = this.#waiting.get(waiter.owner);
+    if (own?.delete(waiter) !== true) return;
+    if (own.size === 0) this.#waiting.delete(waiter.owner);
+    this.#waitingBytes -= waiter.bytes;
   }
 
   #take(bytes: number): boolean {

@@ -158,7 +158,7 @@ describe("the end", () => {
 
   test("remove() counts for nothing when whoever waits for the memory is woken", async () => {
     let seenBytes = -1;
-    const waiting = memory.reserve(2 * LIMIT_BYTES, new AbortController().signal);
+    const waiting = memory.reserve(2 * LIMIT_BYTES, {}, new AbortController().signal);
     void waiting.then(() => {
       seenBytes = instance.reservedBytes;
       return null;
