@@ -191,7 +191,8 @@ export const CONFIG_SCHEMA = t.Object(
       1,
       1_000_000,
       1_000,
-      "Calls that may wait for code, packages or a sandbox; more are answered with 429",
+      "Calls that may wait for code, packages or a sandbox; more are answered with 429, those of the lambda " +
+        "with most calls waiting first",
     ),
     max_body_mb: whole(1, 1024, 16, "MiB of a request body; more is answered with 413"),
     network: t.Optional(

@@ -3,6 +3,7 @@
 import type { OlError } from "../common/errors.ts";
 import type { RunOutcome, RunRequest } from "./contract.ts";
 import { cancelled, failedOutcome, queueFull } from "./outcomes.ts";
+import type { Place, WaitingRoom } from "./waiting-room.ts";
 
 /** A call on its way to an instance. */
 export interface Arrival {
@@ -16,15 +17,17 @@ export interface Arrival {
 interface QueuedCall extends Arrival {
   /** When it came into the queue, after the wait for code and packages. */
   readonly waitingUs: number;
+  readonly place: Place;
   readonly resolve: (outcome: RunOutcome) => void;
   readonly onAbort: () => void;
 }
 
 /** What a queue needs from its lambda. */
 export interface CallQueueParts {
-  /** Whether one more call may wait. */
-  readonly tryQueue: () => boolean;
-  readonly unqueue: () => void;
+  /** Where its calls have their places. */
+  readonly room: WaitingRoom;
+  /** The lambda, as the room knows it. */
+  readonly owner: object;
   /** Told of each call that left. */
   readonly onLeft: () => void;
 }
@@ -34,7 +37,7 @@ export class CallQueue {
   readonly #parts: CallQueueParts;
   readonly #calls = new Set<QueuedCall>();
 
-  /** @param parts the bound of all queues together */
+  /** @param parts the places, who hears of those that are free */
   constructor(parts: CallQueueParts) {
     this.#parts = parts;
   }
@@ -56,11 +59,16 @@ export class CallQueue {
    * @returns how it went
    */
   add(arrival: Arrival, nowUs: number): Promise<RunOutcome> {
-    if (!this.#parts.tryQueue()) return Promise.resolve(failedOutcome(queueFull()));
+    const { room, owner } = this.#parts;
+    const place = room.tryEnter(owner, () => {
+      this.#refuse(call, queueFull());
+    });
+    if (place === null) return Promise.resolve(failedOutcome(queueFull()));
     const { promise, resolve } = Promise.withResolvers<RunOutcome>();
     const call: QueuedCall = {
       ...arrival,
       waitingUs: nowUs,
+      place,
       resolve,
       onAbort: () => {
         this.#refuse(call, cancelled());
@@ -111,7 +119,7 @@ export class CallQueue {
   #remove(call: QueuedCall): boolean {
     if (!this.#calls.delete(call)) return false;
     call.request.signal.removeEventListener("abort", call.onAbort);
-    this.#parts.unqueue();
+    call.place.leave();
     this.#parts.onLeft();
     return true;
   }

@@ -18,6 +18,7 @@ import { Lambda } from "./lambda.ts";
 import type { StartedInstance, StartParts } from "./start.ts";
 import { StartGate } from "./start-gate.ts";
 import { type CodeVersion, VersionSource } from "./versions.ts";
+import { WaitingRoom } from "./waiting-room.ts";
 
 /** What the table is made of. */
 export interface LambdaTableOptions {
@@ -44,6 +45,7 @@ export class LambdaTable implements LambdaService {
   readonly #memory: MemoryPool;
   readonly #idle: IdleList;
   readonly #starts: StartParts;
+  readonly #room: WaitingRoom;
   readonly #stats = new CallStats();
   readonly #forget: ReturnType<typeof setInterval>;
   readonly #instances = new Set<Instance>();
@@ -51,7 +53,6 @@ export class LambdaTable implements LambdaService {
   readonly #onIdle: (() => void)[] = [];
   /** What sandboxes that are gone have used. */
   readonly #used = { outOfMemoryKills: 0, cpuUs: 0, throttledUs: 0 };
-  #queued = 0;
   #reused = 0;
   #created = 0;
   #draining = false;
@@ -68,6 +69,7 @@ export class LambdaTable implements LambdaService {
       this.#memory.retry();
     });
     this.#memory = new MemoryPool(config.memoryPoolBytes, (missing) => this.#reclaim(missing));
+    this.#room = new WaitingRoom(config.queueMax);
     this.#starts = {
       memory: this.#memory,
       memoryMaxBytes: config.limits.memoryMaxBytes,
@@ -139,7 +141,7 @@ export class LambdaTable implements LambdaService {
     const instances = [...this.#instances];
     return {
       uptimeMs: Math.round((clock.nowUs() - this.#startedUs) / 1000),
-      calls: { ...this.#stats.calls(), queued: this.#queued },
+      calls: { ...this.#stats.calls(), queued: this.#room.size },
       stages: this.#stats.stages(),
       caches: {
         handler: {
@@ -190,14 +192,7 @@ export class LambdaTable implements LambdaService {
       concurrency: config.maxRunners,
       measuresUsage: config.timing || config.benchmarkLog !== null,
       starts: this.#starts,
-      tryQueue: () => {
-        if (this.#queued >= config.queueMax) return false;
-        this.#queued += 1;
-        return true;
-      },
-      unqueue: () => {
-        this.#queued -= 1;
-      },
+      room: this.#room,
     });
     const entry = { lambda, versions, lastCallUs: 0 };
     this.#entries.set(name, entry);

@@ -21,6 +21,7 @@ import {
 } from "./outcomes.ts";
 import { Start, type StartedInstance, type StartParts } from "./start.ts";
 import type { CodeVersion, VersionSource } from "./versions.ts";
+import type { WaitingRoom } from "./waiting-room.ts";
 
 /** What a lambda needs from the table of lambdas. */
 export interface LambdaParts {
@@ -31,9 +32,8 @@ export interface LambdaParts {
   readonly starts: StartParts;
   /** Whether each call's use of resources is wanted: reading it costs some system calls. */
   readonly measuresUsage: boolean;
-  /** Whether one more call may wait. */
-  readonly tryQueue: () => boolean;
-  readonly unqueue: () => void;
+  /** Where calls of all lambdas wait. */
+  readonly room: WaitingRoom;
 }
 
 /** Ends of a sandbox that its zygote may be to blame for, where the lambda was never loaded. */
@@ -68,8 +68,8 @@ export class Lambda {
   /** @param parts versions, idle list, how to start an instance */
   constructor(parts: LambdaParts) {
     this.#parts = parts;
-    const { tryQueue, unqueue } = parts;
-    this.#queue = new CallQueue({ tryQueue, unqueue, onLeft: () => this.#withdrawSpare() });
+    const onLeft = (): void => this.#withdrawSpare();
+    this.#queue = new CallQueue({ room: parts.room, owner: this, onLeft });
   }
 
   /** Whether nothing of it is left: the table may forget it. */
@@ -121,9 +121,11 @@ export class Lambda {
     if (request.signal.aborted) throw cancelled();
     // With a version that can serve, the wait for the registry is short.
     const isLong = (this.#parts.versions.inUse?.installed ?? null) === null;
-    if (isLong && !this.#parts.tryQueue()) throw queueFull();
-    this.#preparing += 1;
     const ended = Promise.withResolvers<never>();
+    const lose = (): void => ended.reject(queueFull());
+    const place = isLong ? this.#parts.room.tryEnter(this, lose) : null;
+    if (isLong && place === null) throw queueFull();
+    this.#preparing += 1;
     const onAbort = (): void => {
       ended.reject(this.#closing.signal.aborted ? shuttingDown() : cancelled());
     };
@@ -135,7 +137,7 @@ export class Lambda {
     } finally {
       for (const signal of signals) signal.removeEventListener("abort", onAbort);
       this.#preparing -= 1;
-      if (isLong) this.#parts.unqueue();
+      place?.leave();
     }
   }
 
