@@ -18,6 +18,12 @@ export const FRAME_MAX_BYTES = 64 * MIB;
 /** Bytes of one output stream (stdout, stderr) of an instance that are kept on the host. */
 export const OUTPUT_MAX_BYTES = 8 * MIB;
 
+/**
+ * Bytes of one stream from which on an instance is replaced after its call, so that its lambda's output does not end
+ * at the bound: whatever was printed before, a call has as much again. A cold start per this many bytes is nothing.
+ */
+export const OUTPUT_RENEW_BYTES = OUTPUT_MAX_BYTES / 2;
+
 /** Interval of the watchdog that looks at output sizes of busy sandboxes, in milliseconds. */
 export const OUTPUT_WATCH_INTERVAL_MS = 250;
 

@@ -65,6 +65,11 @@ export class Instance {
     return this.#removing === null && this.sandbox.state !== "destroyed";
   }
 
+  /** Whether it should be replaced rather than print any more. */
+  get isLogFull(): boolean {
+    return this.sandbox.isLogFull;
+  }
+
   /** Memory that it is promised (running) or holds (paused), in bytes. */
   get reservedBytes(): number {
     return this.#reservedBytes;

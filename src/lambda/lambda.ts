@@ -189,7 +189,7 @@ export class Lambda {
   #takeIdle(): { instance: Instance; unpauseUs: number | null } | null {
     for (let instance = this.#idle.at(-1); instance !== undefined; instance = this.#idle.at(-1)) {
       const isUsable = instance.isAlive && instance.version === this.#version;
-      if (!isUsable || (instance.busy > 0 && this.#isDue(instance))) {
+      if (!isUsable || (instance.busy > 0 && (instance.isLogFull || this.#isDue(instance)))) {
         this.#idle.pop();
         this.#parts.idle.take(instance);
         continue;
@@ -210,7 +210,8 @@ export class Lambda {
 
   /** One with a free place that needs no memory: with max_runners > 1, below one that is paused. */
   #takeRunning(): { instance: Instance; unpauseUs: null } | null {
-    const isFree = (one: Instance): boolean => one.isAlive && !one.isPaused && !this.#isDue(one);
+    const isFree = (one: Instance): boolean =>
+      one.isAlive && !one.isPaused && !one.isLogFull && !this.#isDue(one);
     const instance = this.#idle.findLast(isFree);
     if (instance === undefined) return null;
     this.#leaveIdle(instance);
@@ -320,7 +321,8 @@ export class Lambda {
   /** Gives an instance with a free place its next call, or makes it idle. */
   #offer(instance: Instance, sandboxUs = 0): void {
     if (!instance.isAlive) return;
-    if (instance.version !== this.#version || this.#closing.signal.aborted) {
+    const isCurrent = instance.version === this.#version && !instance.isLogFull;
+    if (!isCurrent || this.#closing.signal.aborted) {
       if (instance.busy === 0) void instance.remove();
       return;
     }

@@ -73,6 +73,8 @@ export interface Sandbox {
   readonly state: SandboxState;
   /** Time spent loading the lambda and its imports in microseconds, as the guest says. */
   readonly importUs: number;
+  /** Whether its output is so long that a new sandbox should serve the next call: what it prints would be lost. */
+  readonly isLogFull: boolean;
   /**
    * Settles when the sandbox is gone for whatever reason; never rejects.
    * The error says why: `sandbox_died`, `sandbox_out_of_memory`, `runtime_exceeded` …

@@ -21,7 +21,12 @@ import {
 import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import { errnoNameOf } from "../common/errors.ts";
-import { CALL_INDEX_MAX_BYTES, INSTANCE_LOGS_KEPT, INSTANCE_LOGS_STOCK } from "../common/limits.ts";
+import {
+  CALL_INDEX_MAX_BYTES,
+  INSTANCE_LOGS_KEPT,
+  INSTANCE_LOGS_STOCK,
+  OUTPUT_RENEW_BYTES,
+} from "../common/limits.ts";
 import { CALL_INDEX_FILE } from "../common/names.ts";
 
 const STREAMS = ["stdout", "stderr"] as const;
@@ -39,6 +44,7 @@ export class InstanceLogs {
   #seenBytes: readonly [number, number] | null = null;
   /** 0: there is no index. */
   #indexBytes: number;
+  #isFull = false;
 
   /**
    * @param dir directory with both files
@@ -58,6 +64,11 @@ export class InstanceLogs {
     return this.#dir;
   }
 
+  /** Whether output or index have come near their bounds, as far as anybody has looked. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
   /** @returns the bytes of the longer of the two streams */
   sizeBytes(): number {
     if (this.#closed) return 0;
@@ -75,7 +86,9 @@ export class InstanceLogs {
   }
 
   #sizes(): [number, number] {
-    return [fstatSync(this.stdoutFd).size, fstatSync(this.stderrFd).size];
+    const sizes: [number, number] = [fstatSync(this.stdoutFd).size, fstatSync(this.stderrFd).size];
+    this.#isFull ||= Math.max(...sizes) > OUTPUT_RENEW_BYTES;
+    return sizes;
   }
 
   /**
@@ -96,6 +109,7 @@ export class InstanceLogs {
       const line = `${stdoutBytes} ${stderrBytes} ${requestId}\n`;
       this.#indexBytes += line.length;
       appendFileSync(join(this.#dir, CALL_INDEX_FILE), line, { mode: 0o600 });
+      this.#isFull ||= this.#indexBytes > CALL_INDEX_MAX_BYTES;
     } catch {
       this.#indexBytes = Number.POSITIVE_INFINITY;
     }
@@ -114,6 +128,7 @@ export class InstanceLogs {
     this.#indexBytes = 0;
     this.#notedBytes = [0, 0];
     this.#seenBytes = null;
+    this.#isFull = false;
   }
 
   /** @param maxBytes size to which each stream is cut where it is longer */

@@ -1,7 +1,7 @@
 /** `ol logs` over two workers: which request printed what, now and while it is followed. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { freePorts } from "../helpers/free-port.ts";
@@ -102,3 +102,27 @@ test("ol logs --follow shows output of both workers with its requests", async ()
   ]);
   expect(pieces(seen).every(({ requestId }) => requestId !== null)).toBe(true);
 });
+
+const OUTPUT_MAX_BYTES = 8 * 1024 * 1024;
+
+/** Lines of 64 KiB, more of them than one instance may print. */
+const LINES = 2.5 * (OUTPUT_MAX_BYTES / 65_536);
+
+test("a lambda that prints much goes on to be heard, within bounds", async () => {
+  mkdirSync(join(cluster, "registry/chatty"));
+  const code = "def handler(event):\n    print(event, 'x' * 65_000)\n";
+  writeFileSync(join(cluster, "registry/chatty/lambda_func.py"), code);
+  for (let line = 0; line < LINES; line++) {
+    const init = { method: "POST", body: String(line) };
+    const response = await fetch(`http://127.0.0.1:${port}/run/chatty`, init);
+    expect([line, response.status]).toEqual([line, 200]);
+  }
+  const text = await olDone(["logs", `--cluster=${cluster}`, "chatty"]);
+  const heard = [...text.matchAll(/^(\d+) x+$/gm)].map(([, line]) => Number(line));
+  expect(heard).toEqual(Array.from({ length: LINES }, (_, line) => line));
+  const sizes = readdirSync(join(cluster, "workers/worker-0/handlers/chatty")).map(
+    (id) => statSync(join(cluster, "workers/worker-0/handlers/chatty", id, "stdout")).size,
+  );
+  expect(sizes.length).toBeGreaterThan(1);
+  expect(Math.max(...sizes)).toBeLessThan(OUTPUT_MAX_BYTES);
+}, 60_000);

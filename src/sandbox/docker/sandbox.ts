@@ -63,6 +63,10 @@ export class DockerSandbox implements Sandbox {
     return this.#importUs;
   }
 
+  get isLogFull(): boolean {
+    return this.#parts.logs.isFull;
+  }
+
   /** Bytes of the longer of its output streams. */
   get outputBytes(): number {
     return this.#parts.logs.sizeBytes();

@@ -92,6 +92,10 @@ export class SockSandbox implements Sandbox {
     return this.#importUs;
   }
 
+  get isLogFull(): boolean {
+    return this.#parts.logs.isFull;
+  }
+
   async call(body: Uint8Array, deadlineMs: number): Promise<CallResult> {
     if (this.#reason !== null) throw this.#reason;
     const timer = setTimeout(() => {

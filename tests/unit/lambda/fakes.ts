@@ -82,6 +82,7 @@ export class FakeSandbox implements Sandbox {
   origin: SandboxOrigin = "fresh";
   state: SandboxState = "ready";
   importUs = 0;
+  isLogFull = false;
   heldBytes = HELD_BYTES;
   /** Of calls at the same time. */
   peak = 0;

@@ -1,11 +1,22 @@
 /** Which request printed what: from the worker's notes to what `ol logs` finds. */
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, ftruncateSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import {
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  readFileSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 
 import { CallIndex } from "../../../src/cli/log-source.ts";
-import { CALL_INDEX_MAX_BYTES, OUTPUT_MAX_BYTES } from "../../../src/common/limits.ts";
+import {
+  CALL_INDEX_MAX_BYTES,
+  OUTPUT_MAX_BYTES,
+  OUTPUT_RENEW_BYTES,
+} from "../../../src/common/limits.ts";
 import { type InstanceLogs, InstanceLogStore } from "../../../src/sandbox/instance-logs.ts";
 import { type TempDir, tempDir } from "../../helpers/temp-dir.ts";
 
@@ -87,6 +98,34 @@ describe("noteCall()", () => {
       expect(existsSync(file())).toBe(false);
       store.close(logs, OUTPUT_MAX_BYTES);
     }
+  });
+});
+
+describe("isFull", () => {
+  test("is so from half of the bound of output on, until another instance gets the files", () => {
+    logs.measure();
+    writeSync(logs.stderrFd, Buffer.alloc(OUTPUT_RENEW_BYTES));
+    logs.measure();
+    expect(logs.isFull).toBe(false);
+    writeSync(logs.stderrFd, "x");
+    logs.measure();
+    expect(logs.isFull).toBe(true);
+    logs.reset();
+    expect(logs.isFull).toBe(false);
+  });
+
+  test("is so where the index is at its bound", () => {
+    const id = "x".repeat(CALL_INDEX_MAX_BYTES);
+    writeSync(logs.stdoutFd, "y");
+    logs.noteCall(id);
+    expect(logs.isFull).toBe(true);
+  });
+
+  test("is not so where no index can be written: that is not worth a cold start per call", () => {
+    mkdirSync(file());
+    writeSync(logs.stdoutFd, "y");
+    logs.noteCall("a");
+    expect(logs.isFull).toBe(false);
   });
 });
 
