@@ -126,7 +126,30 @@ def set_up():
     os.environ.clear()
 
 
-_rehearsal = types.ModuleType("rehearsal")
+def _rehearsed_lambda():
+    """An assignment as the worker sends it, of a lambda that answers like a real one."""
+    source = "def handler(event):\n    return '%s' % event['x']\n"
+    code = marshal.dumps(compile(source, "x", "exec"))
+    config = {"env": {}, "packages": [], "stdlib": list(sys.path)}
+    head = json.dumps(config).encode()
+    return len(head).to_bytes(4, "little") + head + code
+
+
+def _rehearse_once(assignment):
+    """The way of a first call from the assignment to the answer, without the socket."""
+    path = list(sys.path)
+    config, code = split_assign(assignment)
+    prepare(config)
+    handler = load(config, code)[0]
+    forget_import_env(config)
+    del sys.modules["lambda_func"]
+    sys.path[:] = path
+    event = wire.Reader(-1, _REHEARSED_CALL).read()[2]
+    return _ready(0, b"") + _answer(handler, 0, event)
+
+
+_REHEARSED_CALL = wire.frame(wire.CALL, 0, b'{"x": [1, "a", null]}')
+_rehearsed = b""
 
 
 def rehearse():
@@ -135,22 +158,23 @@ def rehearse():
     A forked child pays a page fault for each page that it is the first to write, if only a
     reference count or a bytecode's counter; what has been adapted before the fork is only read.
     """
+    global _rehearsed
+    _rehearsed = _rehearsed_lambda()
     for _ in range(REHEARSALS):
-        code = compile("def handler(event):\n    return '%s' % event['x']\n", "x", "exec")
-        exec(marshal.loads(marshal.dumps(code)), _rehearsal.__dict__)
-        frame = _answer(_rehearsal.handler, 0, b'{"x": [1, "a", null]}')
-        split_assign((2).to_bytes(4, "little") + b"{}")
-        wire.Reader(-1, frame).read()
+        _rehearse_once(_rehearsed)
 
 
 def warm_up():
-    """In a child that waits for its lambda: its own randomness, and the pages of a call touched."""
+    """In a child that waits for its lambda: its own randomness, and the pages of a call touched.
+
+    Copying those pages is most of what a call would have to wait for.
+    """
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()  # Python's own generator is seeded anew by every fork
     if os.environ:
         os.environ.clear()
-    _answer(_rehearsal.handler, 0, b'{"x": [1, "a", null]}')
+    _rehearse_once(_rehearsed)
 
 
 def prepare(config):

@@ -43,6 +43,8 @@ _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _prctl = _libc.prctl
 _prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+_set_name = _libc["prctl"]  # another object than _prctl: it takes a text
+_set_name.argtypes = [ctypes.c_int, ctypes.c_char_p] + [ctypes.c_ulong] * 3
 _mount = _libc.mount
 _mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
 
@@ -91,8 +93,7 @@ def prctl(option, a=0, b=0):
 
 def set_name(name):
     """What ps shows in its short column; at most 15 bytes."""
-    buffer = ctypes.create_string_buffer(name)
-    _prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0)
+    _set_name(PR_SET_NAME, name, 0, 0, 0)
 
 
 class _CapHeader(ctypes.Structure):

@@ -5,6 +5,7 @@ import command from "./command.py" with { type: "text" };
 import handler from "./handler.py" with { type: "text" };
 import kernel from "./kernel.py" with { type: "text" };
 import sandbox from "./sandbox.py" with { type: "text" };
+import threadHook from "./thread_hook.py" with { type: "text" };
 import wire from "./wire.py" with { type: "text" };
 import zygote from "./zygote.py" with { type: "text" };
 
@@ -14,6 +15,7 @@ const GUEST_SOURCES: Readonly<Record<string, string>> = {
   handler,
   kernel,
   sandbox,
+  thread_hook: threadHook,
   wire,
   zygote,
 };

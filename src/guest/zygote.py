@@ -4,6 +4,7 @@ Requests come as JSON datagrams with descriptors over a SOCK_SEQPACKET socket fr
 other side is src/sandbox/sock/zygote-link.ts. One thread, no third-party code in the root zygote.
 """
 
+import _signal
 import array
 import errno
 import fcntl
@@ -21,6 +22,7 @@ import command
 import handler
 import kernel
 import sandbox
+import thread_hook
 import wire
 
 REQUEST_MAX = 128 * 1024  # the same as ZYGOTE_REQUEST_MAX_BYTES of the worker
@@ -76,10 +78,15 @@ def _raise_open_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _reset_signals():
+def _become_child():
+    """First steps of a forked child: what concerns the zygote alone is none of its business.
+
+    `_signal` is what `signal` wraps; the wrapper writes to fifty pages more.
+    """
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    thread_hook.put_back()
 
 
 def _hold_network(made_out, held_in, held_out):
@@ -235,7 +242,7 @@ class Zygote:
         guest = -1  # never the number that it will have: until then that is the zygote's own socket
         try:
             guest = fds[0]
-            _reset_signals()
+            _become_child()
             self.control.detach()  # its number is about to become the guest's socket
             kept = keep_only(fds)
             guest = kept[0]
@@ -316,7 +323,7 @@ class Zygote:
 
     def _zygote_child(self, request, fds):
         try:
-            _reset_signals()
+            _become_child()
             self.control.detach()
             fds = keep_only(fds)
             mapped_in, ready_out = fds.pop(), fds.pop()
@@ -361,6 +368,7 @@ class Zygote:
         for name in request["imports"]:
             __import__(name)
         spent = (time.perf_counter_ns() - start) // 1000
+        thread_hook.leave_out()
         gc.collect()
         gc.freeze()
         self.say(event="ready", id="self", importUs=spent)
@@ -417,6 +425,7 @@ def main(control_fd, programs):
     zygote = Zygote(control, filters, stdlib)
     handler.set_up()
     handler.rehearse()
+    thread_hook.leave_out()
     gc.collect()
     gc.freeze()  # what is here now is never freed: children do not copy its pages to count it
     zygote.say(event="ready", id="self", importUs=0)

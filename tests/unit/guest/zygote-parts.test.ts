@@ -102,12 +102,78 @@ print(json.dumps([len(data), os.read(read, 9).decode(), inherited, second[0].dec
 describe("warming up", () => {
   testPython("rehearse() and warm_up() leave no trace but an empty environment", async () => {
     const program = `
-import json, os, handler
+import json, os, sys, handler
 os.environ["LEFT"] = "over"
-modules = set(sys.modules)
+modules, path = set(sys.modules), list(sys.path)
 handler.rehearse()
 handler.warm_up()
-print(json.dumps([dict(os.environ), sorted(set(sys.modules) - modules)]))`;
-    expect(await runPython(program)).toEqual([{}, []]);
+print(json.dumps([dict(os.environ), sorted(set(sys.modules) ^ modules), sys.path == path]))`;
+    expect(await runPython(program)).toEqual([{}, [], true]);
+  });
+
+  testPython("warm_up() leaves the first call of a child few pages to copy", async () => {
+    const program = `
+import gc, json, os, resource, handler
+def faults(first):
+    read, write = os.pipe()
+    if os.fork() == 0:
+        first()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        handler._rehearse_once(handler._rehearsed)
+        os.write(write, b"%d" % (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before))
+        os._exit(0)
+    os.wait()
+    return int(os.read(read, 99))
+handler.rehearse()
+gc.collect()
+gc.freeze()
+print(json.dumps([faults(lambda: None), faults(handler.warm_up)]))`;
+    const [cold, warm] = (await runPython(program)) as [number, number];
+    expect(cold).toBeGreaterThan(0);
+    expect(warm).toBeLessThan(cold / 4);
+  });
+});
+
+describe("what threading does after a fork", () => {
+  const inChild = (before: string, inside: string): string => `
+import json, os, threading, thread_hook
+original = threading._after_fork.__code__
+${before}
+thread_hook.leave_out()
+read, write = os.pipe()
+if os.fork() == 0:
+    left_out = threading._after_fork.__code__ is not original
+    thread_hook.put_back()
+    ${inside}
+    os.write(write, json.dumps([left_out, result]).encode())
+    os._exit(0)
+os.wait()
+print(os.read(read, 999).decode())`;
+
+  testPython("is there again in a child, whose thread has its own number", async () => {
+    const inside = `result = [threading._after_fork.__code__ is original,
+              threading.main_thread().native_id == threading.get_native_id()]`;
+    expect(await runPython(inChild("", inside))).toEqual([true, [true, true]]);
+  });
+
+  testPython("is there for a fork of the child's own, with its threads", async () => {
+    const inside = `stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    pipe = os.pipe()
+    if os.fork() == 0:
+        os.write(pipe[1], b"%d" % threading.active_count())
+        os._exit(0)
+    os.wait()
+    result = [threading.active_count(), int(os.read(pipe[0], 9))]
+    stop.set()
+    thread.join()`;
+    expect(await runPython(inChild("", inside))).toEqual([true, [2, 1]]);
+  });
+
+  testPython("is not left out where a zygote has other threads", async () => {
+    const thread = `threading.Thread(target=threading.Event().wait, daemon=True).start()`;
+    const inside = `result = threading.active_count()`;
+    expect(await runPython(inChild(thread, inside))).toEqual([false, 1]);
   });
 });
