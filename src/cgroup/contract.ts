@@ -77,7 +77,8 @@ export interface Cgroup {
   /**
    * Sends SIGKILL to everything in it, so that no instruction of the programs inside runs once this
    * has returned, whatever they fork or ignore. Thaws it. Does not wait until they are gone
-   * (`waitEmpty` does), because a process with much memory takes milliseconds to die.
+   * (`waitEmpty` does), because a process with much memory takes milliseconds to die. What somebody
+   * put into one hierarchy by hand, past the one that kills, is left to `waitEmpty`.
    * @throws {SyscallError} syscall
    */
   killAll(): void;
@@ -86,11 +87,13 @@ export interface Cgroup {
   isEmpty(): boolean;
 
   /**
-   * Waits without blocking the thread until nothing is left in it.
+   * Waits without blocking the thread until nothing is left in it, after `killAll`; kills what is in one
+   * of several hierarchies only.
+   * @param hint settles when that is likely so: the first look is then, or soon without it
    * @param timeoutMs bound, default `DESTROY_TIMEOUT_MS`
    * @throws {OlError} internal when it still holds processes then
    */
-  waitEmpty(timeoutMs?: number): Promise<void>;
+  waitEmpty(hint?: Promise<unknown>, timeoutMs?: number): Promise<void>;
 
   /** @returns what it has used */
   usage(): CgroupUsage;
@@ -102,10 +105,11 @@ export interface Cgroup {
   outOfMemoryKills(): number;
 
   /**
-   * Makes `usage` start from zero again.
+   * Makes `usage` start from zero again; for a cgroup with nobody in it.
+   * @param last what `usage` has just said
    * @returns false where this kernel cannot reset the peak of memory (version 2 before 6.12)
    */
-  resetUsage(): boolean;
+  resetUsage(last: CgroupUsage): boolean;
 
   /**
    * Removes it from every hierarchy once it is empty; kills nothing; idempotent.

@@ -2,6 +2,7 @@
 
 import { OlError, errnoNameOf } from "../common/errors.ts";
 import {
+  CGROUP_EMPTY_HINT_WAIT_MS,
   CGROUP_EMPTY_POLL_MAX_MS,
   CGROUP_EMPTY_POLL_MIN_MS,
   DESTROY_TIMEOUT_MS,
@@ -181,13 +182,20 @@ export class KernelCgroup implements Cgroup {
     return this.#dirs.every((dir) => readPids(this.#io, dir).length === 0);
   }
 
-  async waitEmpty(timeoutMs = DESTROY_TIMEOUT_MS): Promise<void> {
-    if (await poll(() => this.isEmpty(), timeoutMs)) return;
+  async waitEmpty(hint?: Promise<unknown>, timeoutMs = DESTROY_TIMEOUT_MS): Promise<void> {
+    if (hint !== undefined) await Promise.race([hint, sleep(CGROUP_EMPTY_HINT_WAIT_MS)]);
+    if (await poll(() => this.#isEmptied(), timeoutMs)) return;
     throw new OlError(
       "internal",
       `Cannot empty cgroup ${JSON.stringify(this.name)}: processes are still in it after ${timeoutMs} ms`,
       { op: "cgroup.waitEmpty", details: { pids: this.pids() } },
     );
+  }
+
+  /** Kills as well what is in another hierarchy only: it was put there by hand. */
+  #isEmptied(): boolean {
+    if (readPids(this.#io, this.#main.dir).length > 0) return false;
+    return !this.#stopper.killStrays();
   }
 
   usage(): CgroupUsage {
@@ -209,10 +217,10 @@ export class KernelCgroup implements Cgroup {
     return this.#memory.outOfMemoryKills() - this.#baseKills;
   }
 
-  resetUsage(): boolean {
-    this.#baseCpuUs = this.#cpuUs();
-    this.#baseThrottledUs = this.#cpu.throttledUs();
-    this.#baseKills = this.#memory.outOfMemoryKills();
+  resetUsage(last: CgroupUsage): boolean {
+    this.#baseCpuUs += last.cpuUs;
+    this.#baseThrottledUs += last.throttledUs;
+    this.#baseKills += last.outOfMemoryKills;
     return this.#memory.resetPeak();
   }
 

@@ -16,7 +16,11 @@ import {
 } from "node:fs";
 
 import { SyscallError, errnoNameOf } from "../common/errors.ts";
-import { CGROUP_FILE_MAX_BYTES, SYSCALL_RETRIES_MAX } from "../common/limits.ts";
+import {
+  CGROUP_FILE_MAX_BYTES,
+  CGROUP_READ_SURE_END_BYTES,
+  SYSCALL_RETRIES_MAX,
+} from "../common/limits.ts";
 
 /** Everything that this directory asks of the operating system; each method throws `SyscallError`. */
 export interface CgroupIo {
@@ -81,7 +85,8 @@ function readAll(fd: number): string {
     // The files are ASCII, so a cut between two reads never splits a character.
     text += DECODER.decode(READ_BUFFER.subarray(0, count));
     offset += count;
-    // A short read is not the end here: cgroup.procs hands out one page at a time.
+    // cgroup.procs hands out one page at a time; only what leaves most of a page free is surely all.
+    if (count < CGROUP_READ_SURE_END_BYTES) return text;
   }
 }
 

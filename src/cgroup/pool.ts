@@ -5,7 +5,7 @@
 
 import { assert } from "../common/assert.ts";
 import { CGROUP_REUSE_CHARGE_MAX_BYTES } from "../common/limits.ts";
-import type { Cgroup, CgroupLimits, CgroupRoot } from "./contract.ts";
+import type { Cgroup, CgroupLimits, CgroupRoot, CgroupUsage } from "./contract.ts";
 
 /** Hands out empty cgroups and takes them back. */
 export class CgroupPool {
@@ -16,7 +16,7 @@ export class CgroupPool {
   readonly #onError: (error: unknown) => void;
   readonly #stock: Cgroup[] = [];
   readonly #lent = new Set<Cgroup>();
-  readonly #releasing = new Set<Promise<void>>();
+  readonly #releasing = new Set<Promise<unknown>>();
   #made = 0;
   #refill: ReturnType<typeof setImmediate> | null = null;
   #closed = false;
@@ -71,11 +71,13 @@ export class CgroupPool {
    * cannot be made as good as new.
    * @param cgroup one that `acquire` gave out
    * @param again false where somebody hostile may still hold a descriptor with which to join it
+   * @param ended settles when its first process is gone, and all others with it
+   * @returns what was used in it; null where that cannot be read
    * @throws {OlError} internal when its processes cannot be ended or it cannot be removed
    */
-  release(cgroup: Cgroup, again = true): Promise<void> {
+  release(cgroup: Cgroup, again = true, ended?: Promise<unknown>): Promise<CgroupUsage | null> {
     assert(this.#lent.has(cgroup), `cgroup ${cgroup.name} is not lent out`);
-    const done = this.#takeBack(cgroup, again);
+    const done = this.#takeBack(cgroup, again, ended);
     this.#releasing.add(done);
     const forget = (): boolean => this.#releasing.delete(done);
     done.then(forget, forget);
@@ -99,22 +101,37 @@ export class CgroupPool {
     if (failures.length > 0) throw failures[0];
   }
 
-  async #takeBack(cgroup: Cgroup, again: boolean): Promise<void> {
+  async #takeBack(
+    cgroup: Cgroup,
+    again: boolean,
+    ended: Promise<unknown> | undefined,
+  ): Promise<CgroupUsage | null> {
     cgroup.killAll();
-    await cgroup.waitEmpty();
+    await cgroup.waitEmpty(ended);
+    const usage = this.#usageOf(cgroup);
     // Until here it counts as lent: a failure above leaves it visible as a leak, not lost.
-    const keep = again && !this.#closed && this.#stock.length < this.#size && this.#renew(cgroup);
-    if (keep) this.#stock.push(cgroup);
+    const isWanted = again && !this.#closed && this.#stock.length < this.#size;
+    if (isWanted && usage !== null && this.#renew(cgroup, usage)) this.#stock.push(cgroup);
     else await cgroup.remove();
     this.#lent.delete(cgroup);
+    return usage;
+  }
+
+  #usageOf(cgroup: Cgroup): CgroupUsage | null {
+    try {
+      return cgroup.usage();
+    } catch (error) {
+      this.#onError(error);
+      return null;
+    }
   }
 
   /** Makes a used cgroup indistinguishable from a new one; false where that is not possible. */
-  #renew(cgroup: Cgroup): boolean {
+  #renew(cgroup: Cgroup, usage: CgroupUsage): boolean {
     try {
-      if (cgroup.usage().memoryBytes > CGROUP_REUSE_CHARGE_MAX_BYTES) return false;
+      if (usage.memoryBytes > CGROUP_REUSE_CHARGE_MAX_BYTES) return false;
       cgroup.setLimits(this.#defaults);
-      if (!cgroup.resetUsage()) return false;
+      if (!cgroup.resetUsage(usage)) return false;
       cgroup.openJoinFds();
       return true;
     } catch (error) {

@@ -99,7 +99,6 @@ export class Stopper {
     if (this.#hasKill) this.#writeIfThere("cgroup.kill", "1");
     else this.#killFrozen();
     this.thaw();
-    this.#killStrays();
   }
 
   /** A cgroup of which a removal has taken a part already has nobody left to kill or to thaw. */
@@ -133,10 +132,17 @@ export class Stopper {
     return false;
   }
 
-  /** Kills what had joined another hierarchy but not yet `main`, or was put there by hand. */
-  #killStrays(): void {
+  /**
+   * Kills what had joined another hierarchy but not yet `main`, or was put there by hand.
+   * @returns whether another hierarchy held any process
+   */
+  killStrays(): boolean {
     const others = new Set(this.#others.flatMap((seat) => readPids(this.#io, seat.dir)));
-    if (others.size === 0) return;
+    if (others.size > 0) this.#kill(others);
+    return others.size > 0;
+  }
+
+  #kill(others: ReadonlySet<number>): void {
     // Read after the others: what died in between is then in neither list and is not signalled.
     const dying = new Set(readPids(this.#io, this.#main.dir));
     const strays = [...others].filter((pid) => !dying.has(pid));

@@ -114,6 +114,9 @@ export const BASE_CHECK_TIMEOUT_MS = 60_000;
 /** Buffer for one read of a cgroup file, in bytes; longer files (process lists) are read in pieces. */
 export const CGROUP_FILE_MAX_BYTES = 16 * KIB;
 
+/** A read of a cgroup file that returns fewer bytes has reached its end: the kernel fills a page of 4 KiB. */
+export const CGROUP_READ_SURE_END_BYTES = 2 * KIB;
+
 /** How often one system call is repeated after EINTR before it counts as failed. */
 export const SYSCALL_RETRIES_MAX = 16;
 
@@ -131,6 +134,9 @@ export const CGROUP_EMPTY_POLL_MIN_MS = 1;
 
 /** Longest pause between two looks whether a cgroup is empty, in milliseconds. */
 export const CGROUP_EMPTY_POLL_MAX_MS = 32;
+
+/** How long the end of its first process is waited for until a killed cgroup is looked at, in milliseconds. */
+export const CGROUP_EMPTY_HINT_WAIT_MS = 16;
 
 /** Levels of nested cgroups that are looked at when leftovers of a dead worker are removed. */
 export const CGROUP_DEPTH_MAX = 16;

@@ -143,6 +143,11 @@ export class Instance {
     }
   }
 
+  /** Destroys it once the answer that it has given is on its way; killing takes longer than writing that. */
+  removeSoon(): void {
+    setImmediate(() => void this.remove());
+  }
+
   /** Destroys it; idempotent. */
   remove(): Promise<void> {
     this.#removing ??= this.#remove();
@@ -151,8 +156,8 @@ export class Instance {
 
   async #remove(): Promise<void> {
     this.#lease?.release(null);
-    const usage = this.#lastUsage();
     await this.sandbox.destroy();
+    const usage = this.#lastUsage();
     const bytes = this.#reservedBytes;
     // First: whoever is woken by the release must not count it as still to come.
     this.#reservedBytes = 0;

@@ -102,7 +102,7 @@ export interface Sandbox {
   unpause(): void;
   /** Kills everything in it and removes what it had on the host; idempotent. */
   destroy(): Promise<void>;
-  /** Reads its cgroup. */
+  /** What it uses, or has used where it is destroyed. @throws {OlError} where that cannot be read */
   usage(): SandboxUsage;
 }
 

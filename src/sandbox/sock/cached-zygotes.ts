@@ -122,7 +122,7 @@ export class CachedZygotes {
       this.#entries.delete(spec.id);
       this.#making.delete(spec.id);
       zygote?.close();
-      await guests.loans.giveBack(cgroup, uid, false);
+      await guests.loans.giveBack({ cgroup, uid }, { again: false });
     };
     try {
       const share = new ZygoteShare(cgroup, guests.onError, spec.memoryMaxBytes);

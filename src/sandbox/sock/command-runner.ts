@@ -79,7 +79,7 @@ export async function runCommand(
     const [stdoutFd = -1, stderrFd = -1] = fds;
     result = await execute({ parts, spec, uid, cgroup, stdoutFd, stderrFd }, filesDir);
   } finally {
-    isOver = await guests.loans.giveBack(cgroup, uid, true);
+    isOver = (await guests.loans.giveBack({ cgroup, uid }, { again: true })).isEmpty;
     for (const fd of fds) closeSync(fd);
     rmSync(workDir, { recursive: true, force: true });
   }

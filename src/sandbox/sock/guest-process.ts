@@ -4,7 +4,7 @@
  */
 
 import { closeSync } from "node:fs";
-import type { Cgroup } from "../../cgroup/contract.ts";
+import type { Cgroup, CgroupUsage } from "../../cgroup/contract.ts";
 import type { CgroupPool } from "../../cgroup/pool.ts";
 import { OlError } from "../../common/errors.ts";
 import { EXIT_REPORT_TIMEOUT_MS } from "../../common/limits.ts";
@@ -91,7 +91,6 @@ export class GuestProcess {
   readonly #parts: GuestParts;
   readonly #uid: number;
   readonly #fd: number;
-  readonly #outOfMemoryBefore: number;
   #connection: GuestConnection | null = null;
   #listener: GuestEvents | null = null;
   #ended: { error: OlError | null } | null = null;
@@ -101,6 +100,8 @@ export class GuestProcess {
   readonly #resolveRemoved: () => void;
   /** Whether it has said that it is enclosed; before that it may not yet be in its cgroup. */
   #isHeard = false;
+  /** Set when its cgroup is somebody else's. */
+  #lastUsage: CgroupUsage | null | undefined;
 
   private constructor(
     id: string,
@@ -111,7 +112,6 @@ export class GuestProcess {
       cgroup: Cgroup;
       fd: number;
       exited: Promise<ChildExit>;
-      outOfMemoryBefore: number;
     },
   ) {
     this.id = id;
@@ -128,7 +128,6 @@ export class GuestProcess {
     const removed = Promise.withResolvers<void>();
     this.removed = removed.promise;
     this.#resolveRemoved = removed.resolve;
-    this.#outOfMemoryBefore = own.outOfMemoryBefore;
   }
 
   /**
@@ -149,15 +148,14 @@ export class GuestProcess {
     let guest: GuestProcess | null = null;
     try {
       cgroup.setLimits(limits);
-      const outOfMemoryBefore = cgroup.outOfMemoryKills();
       const { own, exited } = GuestProcess.#request(id, zygote, parts, uid, cgroup, limits);
-      const held = { uid, cgroup, fd: own, exited, outOfMemoryBefore };
+      const held = { uid, cgroup, fd: own, exited };
       guest = new GuestProcess(id, zygote, parts, held);
       await guest.#connect();
       return guest;
     } catch (error) {
       if (guest !== null) await guest.remove();
-      else await parts.loans.giveBack(cgroup, uid, zygote.isTrusted);
+      else await parts.loans.giveBack({ cgroup, uid }, { again: zygote.isTrusted });
       throw error;
     }
   }
@@ -254,7 +252,7 @@ export class GuestProcess {
 
   /** Processes of it that the kernel killed for want of memory. */
   get outOfMemoryKills(): number {
-    return this.cgroup.outOfMemoryKills() - this.#outOfMemoryBefore;
+    return this.cgroup.outOfMemoryKills();
   }
 
   /**
@@ -264,11 +262,20 @@ export class GuestProcess {
   costs(): Readonly<Record<string, number>> {
     try {
       const { memoryPeakBytes, throttledUs, outOfMemoryKills } = this.cgroup.usage();
-      const before = this.#outOfMemoryBefore;
-      return { memoryPeakBytes, throttledUs, outOfMemoryKills: outOfMemoryKills - before };
+      return { memoryPeakBytes, throttledUs, outOfMemoryKills };
     } catch {
       return {};
     }
+  }
+
+  /**
+   * @returns what it uses, or has used by its end
+   * @throws {OlError} syscall, internal: where that cannot be read
+   */
+  usage(): CgroupUsage {
+    if (this.#lastUsage === undefined) return this.cgroup.usage();
+    if (this.#lastUsage !== null) return this.#lastUsage;
+    throw new OlError("internal", `Cannot tell what the sandbox ${this.id} has used`);
   }
 
   /** The calls of the guest. */
@@ -317,9 +324,11 @@ export class GuestProcess {
 
   async #remove(): Promise<boolean> {
     if (!this.#isHeard) await this.#endUnheard();
-    const { loans } = this.#parts;
-    const isTrusted = this.zygote.isTrusted;
-    const isEmpty = await loans.giveBack(this.cgroup, this.#uid, isTrusted, this.#resolveEmptied);
+    const { isEmpty, usage } = await this.#parts.loans.giveBack(
+      { cgroup: this.cgroup, uid: this.#uid },
+      { again: this.zygote.isTrusted, ended: this.exited, onReturned: this.#resolveEmptied },
+    );
+    if (isEmpty) this.#lastUsage = usage;
     this.#connection?.closed();
     this.#resolveRemoved();
     return isEmpty;

@@ -4,23 +4,33 @@
  * back goes on running and is lost to this worker.
  */
 
-import type { Cgroup } from "../../cgroup/contract.ts";
+import type { Cgroup, CgroupUsage } from "../../cgroup/contract.ts";
 import type { CgroupPool } from "../../cgroup/pool.ts";
 import { RELEASE_RETRY_MS, RELEASE_TRIES_MAX } from "../../common/limits.ts";
 import type { UidPool } from "./uid-pool.ts";
-
-interface Loan {
-  readonly cgroup: Cgroup;
-  readonly uid: number;
-  readonly again: boolean;
-  readonly onReturned: () => void;
-  isBeingReturned: boolean;
-}
 
 /** What one guest was lent. */
 export interface Lent {
   readonly cgroup: Cgroup;
   readonly uid: number;
+}
+
+/** How it comes back. */
+export interface GivingBack {
+  /**
+   * Whether the cgroup may be lent again: not where a zygote that ran third-party code had descriptors of
+   * it, with which it could put itself into somebody else's cgroup later.
+   */
+  readonly again: boolean;
+  /** Settles when its first process is gone, and all others with it. */
+  readonly ended?: Promise<unknown>;
+  /** Called once, when nothing runs in the cgroup any more; later where the host refuses. */
+  readonly onReturned?: () => void;
+}
+
+interface Loan extends Lent, GivingBack {
+  usage: CgroupUsage | null;
+  isBeingReturned: boolean;
 }
 
 /** Lends the cgroups and ids of one engine. */
@@ -57,23 +67,18 @@ export class Loans {
 
   /**
    * Kills what is in a cgroup and gives both back, the id only once the cgroup is empty.
-   * @param cgroup acquired and not given back
-   * @param uid acquired and not given back
-   * @param again whether the cgroup may be lent again: not where a zygote that ran third-party code
-   *   had descriptors of it, with which it could put itself into somebody else's cgroup later
-   * @param onReturned called once, when nothing runs in the cgroup any more; later where the host refuses
-   * @returns whether that is so now
+   * @param lent what `borrow` gave
+   * @param how whether the cgroup may be lent again, who wants to know
+   * @returns whether nothing is left in it now, and what was used
    */
   async giveBack(
-    cgroup: Cgroup,
-    uid: number,
-    again: boolean,
-    onReturned: () => void = () => {},
-  ): Promise<boolean> {
-    const loan = { cgroup, uid, again, onReturned, isBeingReturned: false };
+    lent: Lent,
+    how: GivingBack,
+  ): Promise<{ isEmpty: boolean; usage: CgroupUsage | null }> {
+    const loan: Loan = { ...lent, ...how, usage: null, isBeingReturned: false };
     this.#owed.add(loan);
     await this.#return(loan);
-    return !this.#owed.has(loan);
+    return { isEmpty: !this.#owed.has(loan), usage: loan.usage };
   }
 
   /** Tries again what the host has refused; for a timer. */
@@ -93,10 +98,10 @@ export class Loans {
     if (loan.isBeingReturned) return;
     loan.isBeingReturned = true;
     try {
-      await this.#cgroups.release(loan.cgroup, loan.again);
+      loan.usage = await this.#cgroups.release(loan.cgroup, loan.again, loan.ended);
       this.#owed.delete(loan);
       this.#uids.release(loan.uid);
-      loan.onReturned();
+      loan.onReturned?.();
     } catch (error) {
       this.#onError(error);
     } finally {

@@ -137,7 +137,7 @@ export class SockSandbox implements Sandbox {
   }
 
   usage(): SandboxUsage {
-    return this.#guest.cgroup.usage();
+    return this.#guest.usage();
   }
 
   /** Ends it where it has printed more than an instance may; for the engine's watchdog. */

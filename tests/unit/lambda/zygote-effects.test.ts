@@ -90,10 +90,7 @@ describe("use of resources", () => {
         throttledUs: 4,
         outOfMemoryKills: 1,
       };
-      sandbox.usage = () => {
-        if (sandbox.isRemoved) throw new Error("ENOENT");
-        return usage;
-      };
+      sandbox.usage = () => usage;
     };
     for (let time = 0; time < 2; time++) {
       await bench.call();
