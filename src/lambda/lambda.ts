@@ -336,7 +336,7 @@ export class Lambda {
       void this.#serve(instance, call, costs).then(call.resolve);
       if (instance.busy < this.#parts.concurrency) this.#offer(instance);
     } else if (!this.#parts.idle.isOn && instance.busy === 0) {
-      void instance.remove();
+      instance.removeSoon();
     } else {
       this.#becomeIdle(instance);
     }

@@ -54,6 +54,9 @@ export class FakeClock implements Clock {
 /** Lets everything happen that waits for nothing but its turn. */
 export async function settle(): Promise<void> {
   for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+  // What is put off until the answer is on its way.
+  await new Promise(setImmediate);
+  for (let turn = 0; turn < 100; turn++) await Promise.resolve();
 }
 
 /** A call that a fake sandbox runs. */

@@ -70,6 +70,17 @@ describe("idle instances", () => {
     bench.expectNothingLeft();
   });
 
+  test("are ended after their call has its answer where the cache is off", async () => {
+    await using bench = open({ cached: 0 });
+    const call = bench.begin();
+    await settle();
+    bench.answer(call);
+    await call.outcome;
+    expect(bench.pool.live).toBe(1);
+    await settle();
+    bench.expectNothingLeft();
+  });
+
   test("serve calls that wait before they are given up where the cache is off", async () => {
     await using bench = open({ cached: 0, sandboxes: 1 });
     const calls = [bench.begin(), bench.begin()];
