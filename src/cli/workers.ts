@@ -1,11 +1,12 @@
 /** `ol workers`: starts workers in the background and waits until each is ready. */
 
+import { existsSync } from "node:fs";
 import { defineCommand } from "citty";
 import { claimCommands } from "../cluster/claim.ts";
 import { listWorkers, tryFindWorkerProcess } from "../cluster/open.ts";
 import type { ClusterPaths, WorkerPaths } from "../cluster/paths.ts";
 import { errnoNameOf, OlError } from "../common/errors.ts";
-import { WORKERS_MAX } from "../common/limits.ts";
+import { PORT_RELEASE_POLL_MS, PORT_RELEASE_TRIES_MAX, WORKERS_MAX } from "../common/limits.ts";
 import type { Config } from "../config/config.ts";
 import { checkConfigPaths, readConfigJson } from "../config/load.ts";
 import {
@@ -76,7 +77,24 @@ function planWorkers(paths: ClusterPaths, count: number, port: number | null): P
   });
 }
 
-function refuseTakenPort({ bind, workerPort }: Config): void {
+/**
+ * Refuses a port that somebody listens on. A worker of the same number that has just been killed may still
+ * hold it while its memory is freed; that is waited for.
+ */
+async function refuseTakenPort({ worker, config }: PlannedWorker): Promise<void> {
+  const waits = existsSync(worker.pid) ? PORT_RELEASE_TRIES_MAX : 1;
+  for (let tries = 1; ; tries++) {
+    try {
+      tryPort(config);
+      return;
+    } catch (error) {
+      if (tries >= waits) throw error;
+    }
+    await Bun.sleep(PORT_RELEASE_POLL_MS);
+  }
+}
+
+function tryPort({ bind, workerPort }: Config): void {
   try {
     const probe = Bun.listen({ hostname: bind, port: workerPort, socket: { data: () => {} } });
     probe.stop(true);
@@ -154,7 +172,7 @@ export default defineCommand({
     let started: readonly StartingWorker[];
     try {
       const planned = planWorkers(paths, count, port);
-      for (const { config } of planned) refuseTakenPort(config);
+      for (const plan of planned) await refuseTakenPort(plan);
       started = await startAll(planned);
     } finally {
       claim.release();

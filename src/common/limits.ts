@@ -210,6 +210,12 @@ export const CODE_CACHE_MAX_BYTES = 64 * MIB;
 /** Most workers that one command starts: each takes a port, a process and a share of the memory. */
 export const WORKERS_MAX = 256;
 
+/** How often the port of a worker that was just killed is tried until it is called taken: for two seconds. */
+export const PORT_RELEASE_TRIES_MAX = 40;
+
+/** Pause between those tries, in milliseconds. */
+export const PORT_RELEASE_POLL_MS = 50;
+
 /** How long a worker may take to answer `/status` before a command calls it silent, in milliseconds. */
 export const PING_TIMEOUT_MS = 2_000;
 

@@ -169,6 +169,19 @@ describe("two workers on one directory", () => {
   });
 });
 
+describe("a worker that was just killed", () => {
+  test("may hold its port while it dies: the next start waits for that", async () => {
+    await start();
+    await killHard(pidOf(0));
+    const dying = Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } });
+    const starting = ol(["workers", `--cluster=${cluster}`, `--port=${port}`]);
+    // Refusing it takes a tenth of this.
+    expect(await Promise.race([starting, Bun.sleep(500)])).toBeUndefined();
+    dying.stop(true);
+    expect(await starting).toMatchObject({ exitCode: 0, stderr: "" });
+  });
+});
+
 describe("commands at the same time", () => {
   test("ol workers gives each start a number and keeps the files of what runs", async () => {
     const ports = await freePorts(4);
