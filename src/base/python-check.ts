@@ -18,22 +18,35 @@ const CANDIDATES: Readonly<Record<"host" | "image", readonly string[]>> = {
 };
 
 /** What the guest imports; a distribution may have split some of them off (Debian's python3-minimal). */
-const MODULES = [
+export const GUEST_MODULES = [
+  "_signal",
+  "array",
+  "builtins",
   "ctypes",
+  "encodings.idna",
+  "errno",
   "fcntl",
+  "gc",
+  "importlib.abc",
+  "importlib.machinery",
   "importlib.util",
   "io",
   "json",
+  "linecache",
   "marshal",
   "os",
+  "platform",
   "random",
   "resource",
   "select",
   "signal",
   "socket",
   "struct",
+  "sys",
   "threading",
+  "time",
   "traceback",
+  "types",
 ];
 
 /** Runs inside; says everything in one line of JSON. */
@@ -155,7 +168,18 @@ async function tryPython(
 ): Promise<Answer | string> {
   const pairs = binds.flatMap((it) => [it.source, it.target]);
   const child = Bun.spawn({
-    cmd: [...UNSHARE, "sh", "-c", ENTER, "sh", root, python, PROGRAM, MODULES.join(","), ...pairs],
+    cmd: [
+      ...UNSHARE,
+      "sh",
+      "-c",
+      ENTER,
+      "sh",
+      root,
+      python,
+      PROGRAM,
+      GUEST_MODULES.join(","),
+      ...pairs,
+    ],
     env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
     cwd: "/",
     stdin: "ignore",
