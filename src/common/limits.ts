@@ -291,6 +291,9 @@ export const DOCTOR_OPEN_FILES_MIN = 8_192;
 /** Size from which on a background process's log is moved to `.1`, in bytes: copying it takes some milliseconds. */
 export const LOG_FILE_MAX_BYTES = 8 * MIB;
 
+/** The same of `benchmark_log`, in bytes: a hundred thousand calls; copying them takes some 20 ms. */
+export const BENCHMARK_LOG_MAX_BYTES = 32 * MIB;
+
 /** Older parts of such a log that are kept, `.1` to `.N`. */
 export const LOG_FILES_KEPT = 2;
 

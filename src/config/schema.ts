@@ -234,7 +234,8 @@ export const CONFIG_SCHEMA = t.Object(
     benchmark_log: text(
       "^$|^/[^\\u0000]{0,4094}$",
       {
-        description: "File that gets one JSON line per call; empty: none",
+        description:
+          "File that gets one JSON line per call, some 300,000 of them in it and two older parts; empty: none",
         allowed: 'an absolute path, or ""',
       },
       "",

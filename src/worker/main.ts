@@ -1,6 +1,5 @@
 /** Composition root of a worker: builds engine, registry, caches and server from a Config, and ends them. */
 
-import { closeSync, openSync } from "node:fs";
 import { systemClock } from "../common/clock.ts";
 import { DRAIN_EXTRA_MS, RETIRE_EXTRA_MS } from "../common/limits.ts";
 import { createLogger, type Logger } from "../common/log.ts";
@@ -10,9 +9,9 @@ import type { Config } from "../config/config.ts";
 import { LambdaTable } from "../lambda/lambda-table.ts";
 import { PipInstaller } from "../packages/pip-installer.ts";
 import { openRegistry } from "../registry/open.ts";
-import type { CallRecord } from "../server/run.ts";
 import { type RunningServer, type ServerOptions, startServer } from "../server/server.ts";
 import { ImportCache, type ImportCacheOptions } from "../zygote/import-cache.ts";
+import { openBenchmarkLog } from "./benchmark-log.ts";
 import { type Engine, openEngine } from "./engine.ts";
 import { removeScratch } from "./reclaim.ts";
 import { preferNewestListener } from "./shared-port.ts";
@@ -48,35 +47,6 @@ function watchSignals(log: Logger): Signals {
     });
   }
   return { stopped: promise, retired: retired.promise };
-}
-
-/** Appends one JSON line per call to `benchmark_log`. */
-function openBenchmarkLog(path: string): {
-  write: (record: CallRecord) => void;
-  close: () => void;
-} {
-  const fd = openSync(path, "a", 0o600);
-  // In batches: a call must not wait for a disk because it is measured.
-  const writer = createLogWriter({ fd });
-  return {
-    write: ({ lambda, requestId, outcome }) => {
-      const { start, timing, usage, error } = outcome;
-      const line = {
-        ts: Date.now(),
-        lambda,
-        requestId,
-        start,
-        ...timing,
-        ...usage,
-        error: error?.code ?? null,
-      };
-      writer.write(`${JSON.stringify(line)}\n`, false);
-    },
-    close: () => {
-      writer.close();
-      closeSync(fd);
-    },
-  };
 }
 
 /** Lets the calls in flight end; those that do not are ended, whatever they wait for. */
