@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import type { InstalledPackages } from "../../../src/packages/contract.ts";
 import { settle } from "./fakes.ts";
-import { type BenchOptions, TableBench, type Tracked, told } from "./table-bench.ts";
+import { type BenchOptions, CACHE_MS, TableBench, type Tracked, told } from "./table-bench.ts";
 
 function open(options: BenchOptions): TableBench {
   const bench = new TableBench({ sandboxes: 1, ...options });
@@ -67,4 +67,21 @@ test("a start that was for a call that lost its place is taken back", async () =
   await finish(bench);
   expect([toldOf(flood), told(call.done)]).toEqual([[3, "queue_full"], 5]);
   expect(bench.pool.made).toHaveLength(4);
+});
+
+test("calls that wait are served by the new version, also where its first call is refused", async () => {
+  await using bench = open({ queueMax: 2 });
+  const running = bench.begin("g");
+  await settle();
+  const waiting = [bench.begin("f"), bench.begin("f")];
+  await settle();
+  bench.registry.put("f", "two");
+  await bench.pass(CACHE_MS);
+  const refused = bench.begin("f");
+  await settle();
+  expect(told(refused.done)).toBe("queue_full");
+  bench.answer(running);
+  await finish(bench);
+  expect(toldOf(waiting)).toEqual([2, 3]);
+  expect(bench.pool.made.map(({ spec }) => spec.codeId.split("/").at(-1))).toEqual(["one", "two"]);
 });
