@@ -249,6 +249,9 @@ export const REGISTRY_PATIENCE_MS = 500;
 /** Bytes of request bodies that a worker holds at once, all calls together. */
 export const BODIES_MAX_BYTES = 512 * MIB;
 
+/** Size up to which a body is not counted per lambda, in bytes: `max_queue` of them are far from the bound above. */
+export const BODY_SMALL_BYTES = 64 * KIB;
+
 /** How often lambdas that nobody calls any more are forgotten, in milliseconds. */
 export const LAMBDA_FORGET_INTERVAL_MS = 30_000;
 

@@ -10,7 +10,7 @@ import type { LogFields, Logger } from "../common/log.ts";
 import { requireLambdaName } from "../common/names.ts";
 import type { LambdaService, RunOutcome, RunRequest } from "../lambda/contract.ts";
 import { clip, errorAnswer, outcomeAnswer } from "./answers.ts";
-import { BodyBudget, readBody } from "./body.ts";
+import { BodyBudget, type BodyLimits, readBody } from "./body.ts";
 
 /** One finished call, for logs and benchmarks. */
 export interface CallRecord {
@@ -36,12 +36,13 @@ const LOGGED_REASON_MAX_CHARS = 300;
 /** `POST /run/<NAME>`; counts what is in flight, so that a stop can wait for it. */
 export class RunRoute {
   readonly #options: RunRouteOptions;
-  readonly #bodies = new BodyBudget(BODIES_MAX_BYTES);
+  readonly #bodies: BodyLimits;
   #inFlight = 0;
   #onIdle: (() => void)[] = [];
 
   constructor(options: RunRouteOptions) {
     this.#options = options;
+    this.#bodies = { maxBytes: options.bodyMaxBytes, budget: new BodyBudget(BODIES_MAX_BYTES) };
   }
 
   /** Calls that were accepted and are not answered yet. */
@@ -62,7 +63,7 @@ export class RunRoute {
    */
   async handle(request: Request, name: string | null): Promise<Response> {
     const requestId = requestIdFrom(request.headers.get("x-request-id"));
-    const { service, bodyMaxBytes } = this.#options;
+    const { service } = this.#options;
     if (service.draining) {
       const error = new OlError("draining", "Cannot run the lambda: this worker is shutting down");
       return this.#refuse(error, requestId, true);
@@ -72,13 +73,13 @@ export class RunRoute {
     } catch (error) {
       return this.#refuse(toOlError(error), requestId, false);
     }
-    const body = await readBody(request, bodyMaxBytes, this.#bodies);
+    const body = await readBody(request, this.#bodies, name ?? "");
     if ("error" in body) return this.#refuse(body.error, requestId, body.closeConnection);
     try {
       const call = new HttpRunRequest(name ?? "", body.bytes, requestId, request);
       return await this.#run(request, call);
     } finally {
-      this.#bodies.give(body.heldBytes);
+      this.#bodies.budget.give(body.heldBytes, body.owner);
     }
   }
 
