@@ -1,8 +1,10 @@
 /** Directories that end with the test. */
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+
+import { waitFor } from "./wait-for.ts";
 
 /** A directory of a test's own; `using` removes it with all that is in it. */
 export interface TempDir extends Disposable {
@@ -25,4 +27,16 @@ export function tempDir(prefix = "ol-test-"): TempDir {
   const path = mkdtempSync(join(tmpdir(), prefix));
   const remove = (): void => rmSync(path, { recursive: true, force: true });
   return { path, join: (...names) => join(path, ...names), remove, [Symbol.dispose]: remove };
+}
+
+/**
+ * Removes a directory in which others remove something in the background: two removals at once can miss each
+ * other's part.
+ * @param dir what is to go
+ */
+export async function removeShared(dir: TempDir): Promise<void> {
+  await waitFor(() => {
+    dir.remove();
+    return !existsSync(dir.path);
+  }, "the directory is gone");
 }

@@ -4,15 +4,13 @@
  */
 
 import { expect, jest } from "bun:test";
-import { existsSync } from "node:fs";
 import type { OlError } from "../../../src/common/errors.ts";
 import { silentLogger } from "../../../src/common/log.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 import type { RunOutcome } from "../../../src/lambda/contract.ts";
 import { LambdaTable } from "../../../src/lambda/lambda-table.ts";
 import type { ImportCache } from "../../../src/zygote/import-cache.ts";
-import { type TempDir, tempDir } from "../../helpers/temp-dir.ts";
-import { waitFor } from "../../helpers/wait-for.ts";
+import { removeShared, type TempDir, tempDir } from "../../helpers/temp-dir.ts";
 import {
   FakeClock,
   FakeInstaller,
@@ -183,11 +181,7 @@ export class TableBench implements AsyncDisposable {
     await this.table.close();
     await settle();
     jest.useRealTimers();
-    // Code of retired versions is removed off the path: two removals at once can miss each other's part.
-    await waitFor(() => {
-      this.dir.remove();
-      return !existsSync(this.dir.path);
-    }, "nothing of the bench is left");
+    await removeShared(this.dir);
     expect(this.pool.audit.violations).toEqual([]);
   }
 }

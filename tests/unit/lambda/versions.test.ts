@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { OlError } from "../../../src/common/errors.ts";
 import { silentLogger } from "../../../src/common/log.ts";
 import { type CodeVersion, VersionSource } from "../../../src/lambda/versions.ts";
-import { type TempDir, tempDir } from "../../helpers/temp-dir.ts";
+import { removeShared, type TempDir, tempDir } from "../../helpers/temp-dir.ts";
 import { waitFor } from "../../helpers/wait-for.ts";
 import { FakeClock, FakeInstaller, FakeRegistry, settle } from "./fakes.ts";
 
@@ -27,8 +27,8 @@ beforeEach(() => {
   registry.put("f", "one");
   source = open("f");
 });
-afterEach(() => {
-  dir.remove();
+afterEach(async () => {
+  await removeShared(dir);
 });
 
 function open(name: string): VersionSource {
