@@ -4,21 +4,15 @@
  */
 
 import type { Clock } from "../common/clock.ts";
-import { type ErrorCode, toOlError } from "../common/errors.ts";
+import { type ErrorCode, type OlError, toOlError } from "../common/errors.ts";
 import { INSTANCE_TURN_MS, POOL_WAIT_MAX_MS, STARTS_PER_LAMBDA_MAX } from "../common/limits.ts";
 import type { SandboxUsage } from "../sandbox/contract.ts";
 import { type Arrival, CallQueue } from "./call-queue.ts";
 import type { CallTiming, RunOutcome, RunRequest } from "./contract.ts";
 import type { IdleList } from "./idle-list.ts";
 import type { Instance } from "./instance.ts";
-import {
-  cancelled,
-  failedOutcome,
-  noMemory,
-  queueFull,
-  shuttingDown,
-  unknownLambda,
-} from "./outcomes.ts";
+import { cancelled, failedOutcome, noMemory, shuttingDown } from "./outcomes.ts";
+import { Preparation } from "./preparation.ts";
 import { Start, type StartedInstance, type StartParts } from "./start.ts";
 import type { CodeVersion, VersionSource } from "./versions.ts";
 import type { WaitingRoom } from "./waiting-room.ts";
@@ -44,12 +38,6 @@ const FAILED_LOADS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "sandbox_create",
 ]);
 
-/** A version that calls can run on, and how long this one waited for its packages. */
-interface PreparedVersion {
-  readonly version: CodeVersion;
-  readonly installUs: number;
-}
-
 /** One lambda. */
 export class Lambda {
   readonly #parts: LambdaParts;
@@ -61,20 +49,26 @@ export class Lambda {
   /** Starts under way, the oldest first. */
   readonly #starts = new Set<Start>();
   #memoryTimer: ReturnType<typeof setTimeout> | null = null;
-  /** Calls that wait for code or packages. */
-  #preparing = 0;
+  readonly #preparation: Preparation;
   readonly #closing = new AbortController();
 
   /** @param parts versions, idle list, how to start an instance */
   constructor(parts: LambdaParts) {
     this.#parts = parts;
+    const { clock, versions, room } = parts;
     const onLeft = (): void => this.#withdrawSpare();
-    this.#queue = new CallQueue({ room: parts.room, owner: this, onLeft });
+    this.#queue = new CallQueue({ room, owner: this, onLeft });
+    const onUnknown = (error: OlError): void => {
+      this.#switchTo(null);
+      this.#queue.refuseAll(error);
+    };
+    const closing = this.#closing.signal;
+    this.#preparation = new Preparation({ clock, versions, room, owner: this, closing, onUnknown });
   }
 
   /** Whether nothing of it is left: the table may forget it. */
   get isUnused(): boolean {
-    const waiting = this.#queue.size + this.#preparing + this.#starts.size;
+    const waiting = this.#queue.size + this.#preparation.size + this.#starts.size;
     return waiting === 0 && this.#instances.size === 0;
   }
 
@@ -92,7 +86,7 @@ export class Lambda {
     // old one may be gone then, and the new one's packages may not be there yet.
     while (version === null || version.installed === null || version !== versions.inUse) {
       try {
-        const prepared = await this.#prepared(request);
+        const prepared = await this.#preparation.wait(request);
         version = prepared.version;
         installUs += prepared.installUs;
       } catch (error) {
@@ -114,61 +108,6 @@ export class Lambda {
     this.#queue.refuseAll(shuttingDown());
     if (this.#memoryTimer !== null) clearTimeout(this.#memoryTimer);
     await Promise.all([...this.#instances].map((instance) => instance.remove()));
-  }
-
-  /** Waits for code and packages, within the same bounds as the queue for an instance. */
-  async #prepared(request: RunRequest): Promise<PreparedVersion> {
-    if (request.signal.aborted) throw cancelled();
-    // With a version that can serve, the wait for the registry is short.
-    const isLong = (this.#parts.versions.inUse?.installed ?? null) === null;
-    const ended = Promise.withResolvers<never>();
-    const lose = (): void => ended.reject(queueFull());
-    const place = isLong ? this.#parts.room.tryEnter(this, lose) : null;
-    if (isLong && place === null) throw queueFull();
-    this.#preparing += 1;
-    const onAbort = (): void => {
-      ended.reject(this.#closing.signal.aborted ? shuttingDown() : cancelled());
-    };
-    const signals = [request.signal, this.#closing.signal];
-    for (const signal of signals) signal.addEventListener("abort", onAbort);
-    if (this.#closing.signal.aborted) onAbort();
-    try {
-      return await Promise.race([this.#prepare(request), ended.promise]);
-    } finally {
-      for (const signal of signals) signal.removeEventListener("abort", onAbort);
-      this.#preparing -= 1;
-      place?.leave();
-    }
-  }
-
-  /** Code and packages may take long enough for a newer version to come: then that one counts. */
-  async #prepare(request: RunRequest): Promise<PreparedVersion> {
-    const { versions, clock } = this.#parts;
-    let installUs = 0;
-    for (;;) {
-      const version = await versions.current();
-      if (version === null) {
-        const error = unknownLambda(request.name);
-        this.#switchTo(null);
-        this.#queue.refuseAll(error);
-        throw error;
-      }
-      if (version.installed !== null) return { version, installUs };
-      const startUs = clock.nowUs();
-      // Its files are needed until it is installed, whatever becomes of it meanwhile.
-      version.acquire();
-      let hasPackages = true;
-      try {
-        hasPackages = (await version.ensurePackages()).dirs.length > 0;
-      } catch (error) {
-        if (versions.inUse === version) throw error;
-      } finally {
-        version.release();
-        // A lambda without packages waits for nothing but the look at its files.
-        if (hasPackages) installUs += clock.nowUs() - startUs;
-      }
-      if (versions.inUse === version) return { version, installUs };
-    }
   }
 
   #switchTo(version: CodeVersion | null): void {
