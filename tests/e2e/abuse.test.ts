@@ -5,10 +5,16 @@ import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from "nod
 import { join } from "node:path";
 
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { SLOWDOWN, waitFor } from "../helpers/wait-for.ts";
 
 const MIB = 1024 * 1024;
-const LIMITS = { mem_mb: 96, procs: 32, cpu_percent: 100, runtime_sec: 20, scratch_mb: 64 };
+const LIMITS = {
+  mem_mb: 96,
+  procs: 32,
+  cpu_percent: 100,
+  runtime_sec: 20 * SLOWDOWN,
+  scratch_mb: 64,
+};
 
 let worker: TestWorker;
 

@@ -240,7 +240,7 @@ const WRITES: readonly AttemptOf<Context>[] = [
   opens("/proc/sys/kernel/core_pattern", "EACCES"),
   opens("/proc/sys/kernel/hostname", "EACCES"),
   opens("/proc/sys/vm/drop_caches", "EACCES"),
-  opens("/proc/sys/net/core/somaxconn", "EACCES"),
+  opens("/proc/sys/net/ipv4/ip_forward", "EACCES"),
   opens("/proc/kcore", KCORE, "/etc/passwd"),
   opens("/proc/self/mem", "ok"),
   {

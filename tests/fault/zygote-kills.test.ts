@@ -49,8 +49,11 @@ test("an import-cache zygote that is killed takes its own along and is told of o
   await bench.expectAtRest(rest);
 });
 
+/** A child that was just forked has the name of its zygote still; its parent is not one that waits. */
 function zygotes(): WorkerProcess[] {
-  return processesBelow(process.pid).filter(({ role }) => role === "zygote");
+  const all = processesBelow(process.pid);
+  const waiting = new Set(all.filter(({ role }) => role === "zygote-wait").map(({ pid }) => pid));
+  return all.filter(({ role, parent }) => role === "zygote" && waiting.has(parent));
 }
 
 /** The zygote that was made last: children come after their parents. */

@@ -2,8 +2,8 @@
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 
-/** How much slower than usual this machine is: an emulated one sets it. */
-const SLOWDOWN = Number(process.env["OL_TEST_SLOWDOWN"] ?? "1");
+/** How many times slower than usual this machine is: an emulated one sets it. */
+export const SLOWDOWN = Number(process.env["OL_TEST_SLOWDOWN"] ?? "1");
 
 const FIRST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 50;

@@ -1,4 +1,4 @@
-/** What the VM writes to its serial console, taken apart at the markers of `vm-init.sh`. */
+/** What the VM writes to its serial console, taken apart at the markers of `run-suites.sh`. */
 
 import { addTallies, EMPTY_TALLY, readSummary, type Tally } from "../lanes/tally.ts";
 import type { VmSuite } from "./suites.ts";

@@ -54,8 +54,8 @@ export function makeProjectImage(suites: readonly VmSuite[], workDir: string): s
     const from = join(PROJECT_DIR, "node_modules", name);
     cpSync(from, join(tree, "node_modules", name), { recursive: true });
   }
-  const rows = suites.map(({ name, timeoutSec, paths }) =>
-    [name, timeoutSec, paths.map((path) => `./${path}`).join(" ")].join("\t"),
+  const rows = suites.map(({ name, timeoutSec, paths, pattern = "" }) =>
+    [name, timeoutSec, paths.map((path) => `./${path}`).join(" "), pattern].join("\t"),
   );
   writeFileSync(join(tree, "suites.tsv"), `${rows.join("\n")}\n`);
   const image = join(workDir, "project.img");

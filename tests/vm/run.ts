@@ -4,7 +4,7 @@
  */
 
 import { tempDir } from "../helpers/temp-dir.ts";
-import { runGroup } from "../lanes/process-group.ts";
+import { killGroups, runGroup } from "../lanes/process-group.ts";
 import { addTallies, EMPTY_TALLY, formatTally, type Tally } from "../lanes/tally.ts";
 import { readConsole } from "./console.ts";
 import { existingSuites, makeProjectImage } from "./project-image.ts";
@@ -16,9 +16,14 @@ const ALONE_TIMEOUT_MS = 600_000;
 
 const MEMORY_MB = 2048;
 
-/** Only errors that end the machine: messages about killed processes would mingle with test output. */
+/**
+ * Only errors that end the machine: messages about killed processes would mingle with test output.
+ * Linux distrusts an emulated time stamp counter, and every look at the clock that it would take
+ * instead is an exit of the VM.
+ */
 const KERNEL_COMMAND_LINE =
-  "console=ttyS0 root=/dev/nvme0n1 rw init=/vm-init loglevel=2 panic=-1 cgroup_no_v1=all";
+  "console=ttyS0 root=/dev/nvme0n1 rw init=/vm-init loglevel=2 panic=-1 cgroup_no_v1=all " +
+  "tsc=reliable";
 
 /** A drive as a snapshot: writes go to a temporary file, so the cached image stays as it is. */
 function drive(file: string, index: number): string[] {
@@ -80,6 +85,12 @@ export async function runVmLane(timeoutMs: number, names: readonly string[] = []
 }
 
 if (import.meta.main) {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      killGroups();
+      process.exit(1);
+    });
+  }
   const tally = await runVmLane(ALONE_TIMEOUT_MS, process.argv.slice(2));
   process.stdout.write(`${formatTally(tally)}\n`);
   process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;
