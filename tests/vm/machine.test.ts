@@ -22,7 +22,8 @@ describe.if(process.env["OL_TEST_VM"] === "1")("the VM", () => {
     expect(controllers).toEqual(expect.arrayContaining(["cpu", "memory", "pids"]));
   });
 
-  test("runs us in a leaf below a slice, as systemd does", () => {
+  test("is run by systemd, and runs us in a service of it", () => {
+    expect(readFileSync("/proc/1/comm", "utf8")).toBe("systemd\n");
     expect(readFileSync("/proc/self/cgroup", "utf8")).toBe("0::/system.slice/lane.service\n");
   });
 

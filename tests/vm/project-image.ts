@@ -16,6 +16,7 @@ const PARTS = [
   "tests",
   "bench",
   "quickstart",
+  "README.md",
   "package.json",
   "tsconfig.json",
   "bunfig.toml",

@@ -26,7 +26,8 @@ import { join } from "node:path";
 import { CACHE_DIR } from "../helpers/paths.ts";
 
 const IMAGE_DIR = join(CACHE_DIR, "vm");
-const INIT_PATH = join(import.meta.dir, "vm-init.sh");
+/** What systemd runs in the VM, beside what its packages bring. */
+const SYSTEM_DIR = join(import.meta.dir, "system");
 
 /** Kernel 6.1 on Debian 12, older than what most development machines run. */
 const KERNEL_PACKAGE = "linux-image-cloud-amd64";
@@ -34,7 +35,7 @@ const KERNEL_PACKAGE = "linux-image-cloud-amd64";
 /** What the first process and the suites run; apt adds what these need. */
 const PACKAGES = (
   "base-files base-passwd bash coreutils dash findutils grep gzip hostname iproute2 libc-bin mount " +
-  "procps python3 sed tar util-linux"
+  "procps python3 sed systemd systemd-sysv tar util-linux"
 ).split(" ");
 
 /** Links of a merged /usr, which packages of Debian 12 expect to be there. */
@@ -124,9 +125,22 @@ function writeSystemFiles(root: string): void {
   writeFileSync(etc("hostname"), "vm\n");
   writeFileSync(etc("hosts"), "127.0.0.1 localhost vm\n::1 localhost\n");
   writeFileSync(etc("resolv.conf"), "");
+  writeFileSync(etc("machine-id"), `${"0".repeat(31)}1\n`);
   runTool(["ldconfig", "-r", root], "/");
   // Each program would compile what it imports anew: sandboxes cannot write it down.
   runTool(["chroot", root, "python3", "-I", "-m", "compileall", "-q", "/usr/lib/python3.11"], "/");
+}
+
+/** The units and the program of the service that runs the suites. */
+function installLane(root: string): void {
+  const units = join(root, "etc/systemd/system");
+  mkdirSync(units, { recursive: true });
+  for (const name of readdirSync(SYSTEM_DIR)) {
+    const isProgram = name.endsWith(".sh");
+    const target = join(isProgram ? root : units, name);
+    copyFileSync(join(SYSTEM_DIR, name), target);
+    chmodSync(target, isProgram ? 0o755 : 0o644);
+  }
 }
 
 /** The root file system. */
@@ -141,10 +155,9 @@ function makeRoot(dir: string): void {
     runTool(["bash", "-c", `set -o pipefail; ${unpack}`, "unpack", file, root], archives);
   }
   writeSystemFiles(root);
+  installLane(root);
   for (const path of PRUNED) rmSync(join(root, path), { recursive: true, force: true });
   mkdirSync(join(root, "project"));
-  copyFileSync(INIT_PATH, join(root, "vm-init"));
-  chmodSync(join(root, "vm-init"), 0o755);
   makeExt4(root, join(dir, "root.img"), IMAGE_SIZE_MB);
   for (const path of [root, archives]) rmSync(path, { recursive: true });
 }
@@ -163,7 +176,9 @@ export function makeExt4(sourceDir: string, imagePath: string, sizeMb: number): 
 /** Changes with everything that the image is made from. */
 function recipeDigest(): string {
   const hash = new Bun.CryptoHasher("sha256");
-  for (const path of [import.meta.path, INIT_PATH]) hash.update(readFileSync(path));
+  const parts = readdirSync(SYSTEM_DIR).toSorted();
+  const paths = [import.meta.path, ...parts.map((name) => join(SYSTEM_DIR, name))];
+  for (const path of paths) hash.update(readFileSync(path));
   return hash.digest("hex").slice(0, 12);
 }
 

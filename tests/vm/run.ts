@@ -22,8 +22,8 @@ const MEMORY_MB = 2048;
  * instead is an exit of the VM.
  */
 const KERNEL_COMMAND_LINE =
-  "console=ttyS0 root=/dev/nvme0n1 rw init=/vm-init loglevel=2 panic=-1 cgroup_no_v1=all " +
-  "tsc=reliable";
+  "console=ttyS0 root=/dev/nvme0n1 rw init=/lib/systemd/systemd systemd.unit=lane.target " +
+  "systemd.show_status=0 systemd.log_level=err loglevel=2 panic=-1 cgroup_no_v1=all tsc=reliable";
 
 /** A drive as a snapshot: writes go to a temporary file, so the cached image stays as it is. */
 function drive(file: string, index: number): string[] {

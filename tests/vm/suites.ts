@@ -37,6 +37,7 @@ const suite = (name: string, paths: readonly string[], pattern?: string): VmSuit
  */
 export const VM_SUITES: readonly VmSuite[] = [
   suite("machine", ["tests/vm/machine.test.ts"]),
+  suite("systemd", ["tests/vm/systemd.test.ts"]),
   suite("abuse", ["tests/e2e/abuse.test.ts"], "^(?!what it returns)"),
   suite("posture", escape("posture", "posture-others", "zygote-posture")),
   suite("kills", ["tests/fault/kills.test.ts", "tests/fault/zygote-kills.test.ts"]),
