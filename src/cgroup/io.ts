@@ -11,6 +11,7 @@ import {
   openSync,
   readSync,
   readdirSync,
+  readlinkSync,
   rmdirSync,
   writeSync,
 } from "node:fs";
@@ -44,6 +45,8 @@ export interface CgroupIo {
   close(fd: number): void;
   /** SIGKILL; a process that is gone already is no error. */
   kill(pid: number): void;
+  /** Whether that process is this one or runs the same executable, as other workers and commands do. */
+  isOurs(pid: number): boolean;
   /** Our own process id. */
   readonly selfPid: number;
   /** Blocks the thread; for bounded waits of microseconds. */
@@ -52,6 +55,18 @@ export interface CgroupIo {
 
 /** Absent from node's constants; Bun sets it unasked, which is not relied upon. */
 const O_CLOEXEC = 0o2000000;
+
+/** Run from source we are Bun, and other programs in Bun are not ours. */
+const IS_COMPILED = Bun.main.startsWith("/$bunfs/");
+
+/** An executable that was replaced while it runs is named with a suffix. */
+function exeOf(pid: number): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, "");
+  } catch {
+    return null;
+  }
+}
 
 const PAUSE_CELL = new Int32Array(new SharedArrayBuffer(4));
 const READ_BUFFER = new Uint8Array(new ArrayBuffer(CGROUP_FILE_MAX_BYTES));
@@ -160,6 +175,7 @@ export const systemCgroupIo: CgroupIo = {
       if (errnoNameOf(error) !== "ESRCH") throw asSyscallError("kill", String(pid), error);
     }
   },
+  isOurs: (pid) => pid === process.pid || (IS_COMPILED && exeOf(pid) === exeOf(process.pid)),
   selfPid: process.pid,
   pauseUs: (us) => {
     Atomics.wait(PAUSE_CELL, 0, 0, us / 1000);

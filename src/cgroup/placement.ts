@@ -3,12 +3,15 @@
  *
  * Version 2 lets a cgroup other than the hierarchy's root either hold processes or hand controllers to
  * children ("no internal processes"). Processes of others are never moved: where they are in the way, the
- * next place is tried. Only the worker itself steps aside into a child of its own cgroup.
+ * next place is tried. The worker steps aside into a child of its own cgroup, and with it the workers and
+ * commands of the same executable: a service starts several of them.
  *
  * @see https://docs.kernel.org/admin-guide/cgroup-v2.html (No Internal Process Constraint, Delegation)
  */
 
+import { basename, dirname } from "node:path";
 import { OlError, errnoNameOf } from "../common/errors.ts";
+import { CGROUP_STEP_ASIDE_TRIES_MAX } from "../common/limits.ts";
 import { type CgroupIo, tryRead } from "./io.ts";
 import { type Hierarchy, directoryOf } from "./mounts.ts";
 
@@ -27,8 +30,11 @@ function words(text: string | null): string[] {
   return (text ?? "").trim().split(/\s+/).filter(Boolean);
 }
 
-/** Child into which the worker steps, so that its own cgroup may hand out controllers. */
+/** Child into which the workers of a cgroup step, so that it may hand out controllers. */
 const STEP_ASIDE = "openlambda-worker";
+
+/** Where systemd runs the commands of a service that hands out controllers, and what they start. */
+const CONTROL = ".control";
 
 /**
  * @param io operations
@@ -44,13 +50,26 @@ function enableControllers(io: CgroupIo, dir: string, controllers: readonly stri
   for (const name of wanted) io.write(path, `+${name}`);
 }
 
-/** Moves only ourselves into a child of `own`, so that `own` becomes empty. */
+function moveThere(io: CgroupIo, leaf: string, pid: string): void {
+  try {
+    io.write(`${leaf}/cgroup.procs`, pid);
+  } catch (error) {
+    if (errnoNameOf(error) !== "ESRCH") throw error;
+  }
+}
+
+/** Moves us, and who else of ours is in `own`, into a child of it, so that `own` becomes empty. */
 function stepAside(io: CgroupIo, own: string): () => void {
   const leaf = `${own}/${STEP_ASIDE}`;
   if (!io.exists(leaf)) io.makeDir(leaf);
-  io.write(`${leaf}/cgroup.procs`, String(io.selfPid));
+  for (const pid of new Set([String(io.selfPid), ...words(io.read(`${own}/cgroup.procs`))])) {
+    moveThere(io, leaf, pid);
+  }
   return () => {
-    if (words(io.read(`${leaf}/cgroup.procs`)).some((pid) => pid !== String(io.selfPid))) return;
+    // The last one puts things back as they were.
+    if (words(tryRead(io, `${leaf}/cgroup.procs`)).some((pid) => pid !== String(io.selfPid)))
+      return;
+    if (io.childDirs(own).some((name) => name !== STEP_ASIDE)) return;
     for (const name of words(tryRead(io, `${own}/cgroup.subtree_control`))) {
       io.write(`${own}/cgroup.subtree_control`, `-${name}`);
     }
@@ -81,21 +100,42 @@ function prepare(
       return null;
     }
   }
-  const pids = words(io.read(`${parent}/cgroup.procs`));
-  if (pids.length !== 1 || pids[0] !== String(io.selfPid)) {
-    reasons.push(`${parent} holds processes that are not ours`);
-    return null;
-  }
+  return clear(io, parent, controllers, reasons);
+}
+
+/** Moves ourselves out of `parent`, then as `prepare`. Another worker may start in it meanwhile. */
+function clear(
+  io: CgroupIo,
+  parent: string,
+  controllers: readonly string[],
+  reasons: string[],
+): (() => void) | null {
   let undo = NOTHING_TO_UNDO;
-  try {
-    undo = stepAside(io, parent);
-    enableControllers(io, parent, controllers);
-    return undo;
-  } catch (error) {
-    undo();
-    reasons.push(`${parent}: ${(error as Error).message}`);
-    return null;
+  for (let tries = 1; ; tries++) {
+    if (holdsOthers(io, parent)) {
+      reasons.push(`${parent} holds processes that are not ours`);
+      return null;
+    }
+    try {
+      undo = stepAside(io, parent);
+      enableControllers(io, parent, controllers);
+      return undo;
+    } catch (error) {
+      if (errnoNameOf(error) === "EBUSY" && tries < CGROUP_STEP_ASIDE_TRIES_MAX) continue;
+      undo();
+      reasons.push(`${parent}: ${(error as Error).message}`);
+      return null;
+    }
   }
+}
+
+function holdsOthers(io: CgroupIo, dir: string): boolean {
+  return words(tryRead(io, `${dir}/cgroup.procs`)).some((pid) => !io.isOurs(Number(pid)));
+}
+
+/** The cgroup that is ours to divide: not the child into which another worker has moved us, or systemd. */
+function ownPlace(own: string): string {
+  return [STEP_ASIDE, CONTROL].includes(basename(own)) ? dirname(own) : own;
 }
 
 /**
@@ -118,20 +158,23 @@ export function placeUnified(
   controllers: readonly string[],
 ): Placement {
   const top = hierarchy.mountPoint;
-  const own = ownPath === null ? null : directoryOf(hierarchy, ownPath);
+  const inside = ownPath === null ? null : directoryOf(hierarchy, ownPath);
+  const own = inside === null ? null : ownPlace(inside);
   const places = own === null || own === top || controllers.length === 0 ? [top] : [own, top];
   const reasons: string[] = [];
   for (const place of places) {
     // Our own cgroup is ours only when nobody else lives in it: a login session is not.
     if (place === own && place !== top) {
-      const pids = words(tryRead(io, `${place}/cgroup.procs`));
-      if (pids.some((pid) => pid !== String(io.selfPid))) {
+      if (holdsOthers(io, place)) {
         reasons.push(`${place} holds processes that are not ours`);
         continue;
       }
     }
-    const undo = prepare(io, place, controllers, reasons);
-    if (undo === null) continue;
+    const prepared = prepare(io, place, controllers, reasons);
+    if (prepared === null) continue;
+    // Others were here before us: their leaf is ours too, and the last one's to remove.
+    const joins = place === own && place !== inside && prepared === NOTHING_TO_UNDO;
+    const undo = joins ? stepAside(io, place) : prepared;
     const dir = `${place}/${name}`;
     try {
       if (!io.exists(dir)) io.makeDir(dir);

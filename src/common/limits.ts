@@ -147,6 +147,9 @@ export const CGROUP_REUSE_CHARGE_MAX_BYTES = 4 * MIB;
 /** Period over which the CPU limit is counted, in microseconds (the kernel's default). */
 export const CGROUP_CPU_PERIOD_US = 100_000;
 
+/** How often a cgroup of ours is emptied while further workers start in it. */
+export const CGROUP_STEP_ASIDE_TRIES_MAX = 8;
+
 /** Largest configuration file that is read, in bytes: a wrong path must not be slurped into memory. */
 export const CONFIG_FILE_MAX_BYTES = MIB;
 

@@ -16,6 +16,7 @@ import { isRunning, processesBelow, type WorkerProcess } from "../helpers/worker
 const CLUSTER = "/var/lib/openlambda";
 const INSTALLED = "/usr/local/bin/ol";
 const UNIT = "/etc/systemd/system/openlambda.service";
+const SERVICE = "/system.slice/openlambda.service";
 const PORTS = [8080, 8081] as const;
 const HELLO = 'def handler(event):\n    return "Hello, " + event + "!"\n';
 const ANSWER = '200 "Hello, Alice!"';
@@ -54,6 +55,15 @@ const workerPids = (): number[] =>
 /** Everything of both workers, themselves excepted. */
 const belowWorkers = (): WorkerProcess[] => workerPids().flatMap((pid) => processesBelow(pid));
 
+/** Null where it is gone. */
+function cgroupOf(pid: number): string | null {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, "utf8");
+  } catch {
+    return null;
+  }
+}
+
 let before: LeakSnapshot;
 
 describe.if(process.env["OL_TEST_VM"] === "1")("the systemd unit of the README", () => {
@@ -77,10 +87,14 @@ describe.if(process.env["OL_TEST_VM"] === "1")("the systemd unit of the README",
     await succeeds("start", "openlambda");
     for (const port of PORTS) expect(await hello(port)).toBe(ANSWER);
     for (const pid of workerPids()) {
-      expect(readFileSync(`/proc/${pid}/cgroup`, "utf8")).toBe(
-        "0::/system.slice/openlambda.service\n",
-      );
+      expect(readFileSync(`/proc/${pid}/cgroup`, "utf8")).toBe(`0::${SERVICE}/openlambda-worker\n`);
     }
+    // Limits of the unit hold for sandboxes too. Spares come and go.
+    const living = belowWorkers()
+      .map(({ pid, role }) => ({ role, cgroup: cgroupOf(pid) }))
+      .filter(({ cgroup }) => cgroup !== null);
+    expect(living.map(({ role }) => role)).toContain("handler");
+    for (const { cgroup } of living) expect(cgroup).toStartWith(`0::${SERVICE}/`);
   });
 
   test("replaces them on reload, without losing a call", async () => {

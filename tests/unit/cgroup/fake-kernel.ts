@@ -44,6 +44,8 @@ function fail(call: string, name: string, path: string): SyscallError {
 /** The simulated kernel. */
 export class FakeKernel implements CgroupIo {
   readonly selfPid = 4711;
+  /** Other processes of the same executable. */
+  readonly alsoOurs = new Set<number>();
   readonly files = new Map<string, string>();
   readonly dirs = new Set<string>();
   readonly killed: number[] = [];
@@ -94,6 +96,10 @@ export class FakeKernel implements CgroupIo {
     } else if (file === "freezer.state") {
       this.files.set(path, text === "FROZEN" ? "FREEZING\n" : "THAWED\n");
     } else this.files.set(path, `${text}\n`);
+  }
+
+  isOurs(pid: number): boolean {
+    return pid === this.selfPid || this.alsoOurs.has(pid);
   }
 
   exists(path: string): boolean {

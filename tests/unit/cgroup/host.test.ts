@@ -82,6 +82,51 @@ describe("on pure version 2", () => {
     expect(kernel.childDirs("/cg/svc")).toEqual([]);
   });
 
+  describe("in a service that starts several workers", () => {
+    const inService = (ownCgroup: string): FakeKernel => {
+      const kernel = new FakeKernel({ ...V2, ownCgroup });
+      for (const name of ["+memory", "+cpu", "+pids"]) {
+        kernel.write("/cg/cgroup.subtree_control", name);
+      }
+      kernel.makeDir("/cg/svc");
+      return kernel;
+    };
+
+    test("openRoot() takes those of the same executable along", () => {
+      const kernel = inService("0::/svc\n");
+      kernel.alsoOurs.add(12).add(13);
+      kernel.setPids("/cg/svc", [12, kernel.selfPid, 13]);
+      expect(detectCgroups(kernel).openRoot("ol-1").paths).toEqual(["/cg/svc/ol-1"]);
+      expect(kernel.pidsIn("/cg/svc")).toEqual([]);
+      expect(kernel.pidsIn("/cg/svc/openlambda-worker").toSorted((a, b) => a - b)).toEqual([
+        12,
+        13,
+        kernel.selfPid,
+      ]);
+    });
+
+    test.each(["openlambda-worker", ".control"])(
+      "openRoot() lies beside the others' when it starts in %s, and the last one cleans up",
+      async (leaf) => {
+        const kernel = inService(`0::/svc/${leaf}\n`);
+        kernel.makeDir(`/cg/svc/${leaf}`);
+        if (leaf === ".control") kernel.makeDir("/cg/svc/openlambda-worker");
+        for (const name of ["+memory", "+cpu", "+pids"]) {
+          kernel.write("/cg/svc/cgroup.subtree_control", name);
+        }
+        kernel.alsoOurs.add(12);
+        kernel.setPids("/cg/svc/openlambda-worker", [12]);
+        if (leaf === ".control") kernel.setPids("/cg/svc/.control", [kernel.selfPid]);
+        else kernel.setPids("/cg/svc/openlambda-worker", [12, kernel.selfPid]);
+        const root = detectCgroups(kernel).openRoot("ol-1");
+        expect(root.paths).toEqual(["/cg/svc/ol-1"]);
+        expect(kernel.pidsIn("/cg/svc/openlambda-worker")).toContain(kernel.selfPid);
+        await root.remove();
+        expect(kernel.childDirs("/cg/svc")).toContain("openlambda-worker");
+      },
+    );
+  });
+
   test("openRoot() goes to the top when its own cgroup holds others, and moves nobody", () => {
     const kernel = new FakeKernel({ ...V2, ownCgroup: "0::/session\n" });
     kernel.makeDir("/cg/session");
