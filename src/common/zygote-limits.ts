@@ -27,6 +27,9 @@ export const ZYGOTE_PLAN_SETS_MAX = 16;
 /** Declared modules of one lambda that are imported ahead of need; further ones it imports itself. */
 export const ZYGOTE_UNITS_MAX_COUNT = 64;
 
+/** Packages that distributions share of which one zygote is told: with long names some 16 KB of its request. */
+export const ZYGOTE_NAMESPACES_MAX_COUNT = 64;
+
 /** Steps (looks at one unit, profile or pair) that plans may take in a burst: some milliseconds. */
 export const ZYGOTE_PLAN_STEPS_MAX = 400_000;
 

@@ -19,9 +19,6 @@ const TIMEOUT_MS = 300_000;
 /** Well above what the worker itself takes as the least that a zygote should save. */
 const WORTH_A_ZYGOTE_MS = 10;
 
-/** Its import cache entry is never made, for a reason not known yet: modules inside a namespace package. */
-const NO_ZYGOTE = /^google\.protobuf:/;
-
 let worker: TestWorker;
 
 const importMs = ({ headers }: Answer): number =>
@@ -62,7 +59,7 @@ describe("packages from the real index in a sandbox", () => {
       const first = await worker.call(name);
       expect([first.status, first.text]).toEqual([200, JSON.stringify(expected)]);
       expect(first.headers.get("x-ol-start")).not.toBe("warm");
-      if (importMs(first) < WORTH_A_ZYGOTE_MS || NO_ZYGOTE.test(packages)) return;
+      if (importMs(first) < WORTH_A_ZYGOTE_MS) return;
       // Whoever imports for a while is worth a zygote: later cold calls come from it.
       const later = await waitFor(async () => {
         const answer = await worker.call(name);

@@ -7,9 +7,11 @@ import { closeSync, openSync } from "node:fs";
 import type { Cgroup } from "../../cgroup/contract.ts";
 import { OlError } from "../../common/errors.ts";
 import { UIDS_PER_WORKER } from "../../common/limits.ts";
+import { MODULE_NAME_MAX_CHARS } from "../../common/package-limits.ts";
 import {
   SPARES_CACHED,
   ZYGOTE_IMPORT_TIMEOUT_MS,
+  ZYGOTE_NAMESPACES_MAX_COUNT,
   ZYGOTE_SCRATCH_BYTES,
 } from "../../common/zygote-limits.ts";
 import { SOCK_SEQPACKET } from "../../sys/constants.ts";
@@ -53,6 +55,20 @@ export interface CachedZygoteParts {
   /** Environment while it imports, beside `IMPORT_ENV` of `handler.py`. */
   readonly env: Readonly<Record<string, string>>;
   readonly nextId: () => string;
+}
+
+/** @returns packages that several distributions may share: parents of modules that no distribution has alone */
+function namespacesOf(packages: readonly PackageDir[]): readonly string[] {
+  const modules = packages.flatMap((one) => one.modules);
+  const parents = new Set<string>();
+  for (const module of modules) {
+    const parts = module.split(".");
+    for (let depth = 1; depth < parts.length; depth++) parents.add(parts.slice(0, depth).join("."));
+  }
+  for (const module of modules) parents.delete(module);
+  // Distributions choose their names, and all have to go into one request.
+  const fitting = [...parents].filter((name) => name.length <= MODULE_NAME_MAX_CHARS);
+  return fitting.slice(0, ZYGOTE_NAMESPACES_MAX_COUNT);
 }
 
 /** The engine's side of the import cache. */
@@ -235,6 +251,7 @@ export class CachedZygotes {
       ids: UIDS_PER_WORKER,
       packages: spec.packages.map(({ dir }) => `/packages/${dir}`),
       imports: spec.imports,
+      namespaces: namespacesOf(spec.packages),
       env,
       scratchMaxBytes: ZYGOTE_SCRATCH_BYTES,
       privateNetwork: guests.privateNetwork,
