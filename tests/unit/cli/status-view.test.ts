@@ -19,10 +19,12 @@ function stats(changes: Partial<WorkerStats> = {}): WorkerStats {
     stages: {
       total: STAGE,
       queue: STAGE,
+      pull: STAGE,
       install: STAGE,
       sandbox: STAGE,
       import: STAGE,
       handler: STAGE,
+      guest: STAGE,
     },
     caches: {
       handler: { hits: 999, misses: 1, evictions: 0 },
