@@ -29,7 +29,7 @@ import { Evictor } from "./evictor.ts";
 import { impliedUnits, needOf, setKey, type Need, type Unit } from "./need.ts";
 import { findMisplaced, packagesOf, planZygotes, type Candidate } from "./planner.ts";
 import { specOf } from "./spec.ts";
-import { ZygoteTree, type ZygoteNode } from "./tree.ts";
+import { ownUnits, ZygoteTree, type ZygoteNode } from "./tree.ts";
 import { Work } from "./work.ts";
 
 /** What `ImportCache` needs. */
@@ -245,6 +245,7 @@ export class ImportCache {
       zygotes: this.#tree.nodes().map((node) => ({
         id: node.id,
         parent: node.parent?.id ?? null,
+        imports: ownUnits(node).map(({ module }) => module),
         packages: [...node.packages.keys()],
         hits: node.hits,
         memoryBytes: node.memoryBytes,

@@ -98,7 +98,8 @@ export class MemoryService implements LambdaService {
         {
           id: "z1",
           parent: null,
-          packages: ["numpy"],
+          imports: ["numpy"],
+          packages: ["numpy-2.1.3-0123456789abcdef0123"],
           hits: 2,
           memoryBytes: 4096,
           importUs: 65_000,

@@ -68,7 +68,9 @@ describe("acquire()", () => {
     const zygote = cache.choose(packages(["pandas"], requires));
     expect(modules(zygote)).toEqual(["numpy", "pandas"]);
     expect(cache.stats().zygotes).toHaveLength(2);
-    expect(cache.stats().zygotes[1]?.parent).toBe(cache.stats().zygotes[0]!.id);
+    const [first, second] = cache.stats().zygotes;
+    expect(second?.parent).toBe(first!.id);
+    expect([first?.imports, second?.imports]).toEqual([["numpy"], ["pandas"]]);
   });
 
   test("has nothing for a lambda without packages, and does not count it", () => {
