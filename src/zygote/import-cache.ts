@@ -380,7 +380,7 @@ export class ImportCache {
     this.#evictor.retire(node);
   }
 
-  /** What nobody's call brings about: memory that grew, zygotes that were to stay and died. */
+  /** What nobody's call brings about: memory that grew, zygotes that were to stay and died or are to move. */
   #sweep(): void {
     if (this.off) return;
     this.#evictor.endRetired();
@@ -397,6 +397,8 @@ export class ImportCache {
       if (wanted === null || this.#backoff.blocked(wanted.key) !== null) continue;
       if (!this.#creations.has(wanted.key)) this.#createUnwatched(wanted, { isKept: true });
     }
+    // One that was in use when its better parent came is idle by now, perhaps.
+    this.#rebalance();
   }
 
   #preloadOf(unit: Unit, need: Need): Candidate | null {
