@@ -10,6 +10,7 @@ import { UIDS_PER_WORKER } from "../../common/limits.ts";
 import { MODULE_NAME_MAX_CHARS } from "../../common/package-limits.ts";
 import {
   SPARES_CACHED,
+  SPARES_CACHED_IN_DEMAND,
   ZYGOTE_IMPORT_TIMEOUT_MS,
   ZYGOTE_NAMESPACES_MAX_COUNT,
   ZYGOTE_SCRATCH_BYTES,
@@ -18,7 +19,7 @@ import { SOCK_SEQPACKET } from "../../sys/constants.ts";
 import { socketPair } from "../../sys/socket.ts";
 import type { PackageDir, SandboxLimits } from "../contract.ts";
 import type { GuestParts, GuestProcess } from "./guest-process.ts";
-import { SpareStock } from "./spare-stock.ts";
+import { SpareStock, type StockSizes } from "./spare-stock.ts";
 import { ZygoteShare } from "./zygote-share.ts";
 import { Zygote } from "./zygote.ts";
 
@@ -70,6 +71,8 @@ function namespacesOf(packages: readonly PackageDir[]): readonly string[] {
   const fitting = [...parents].filter((name) => name.length <= MODULE_NAME_MAX_CHARS);
   return fitting.slice(0, ZYGOTE_NAMESPACES_MAX_COUNT);
 }
+
+const SPARES: StockSizes = { atRest: SPARES_CACHED, inDemand: SPARES_CACHED_IN_DEMAND };
 
 /** The engine's side of the import cache. */
 export class CachedZygotes {
@@ -201,7 +204,7 @@ export class CachedZygotes {
 
   #adopt(id: string, made: Omit<Entry, "spares" | "users">): void {
     const { guests, sandboxLimits, nextId } = this.#parts;
-    const spares = new SpareStock(made.zygote, guests, sandboxLimits, SPARES_CACHED, nextId);
+    const spares = new SpareStock(made.zygote, guests, sandboxLimits, SPARES, nextId);
     this.#entries.set(id, { ...made, spares, users: new Set() });
     spares.refill();
     made.share.rest();
