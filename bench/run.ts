@@ -21,6 +21,7 @@ import { BARS } from "./promises.ts";
 import { writeFigures } from "./report/readme.ts";
 import { writeReport } from "./report/page.ts";
 import { Random } from "./stats/random.ts";
+import { drawZygoteTree } from "./zygote-tree.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 const RESULTS = join(import.meta.dir, "results");
@@ -31,6 +32,7 @@ bench ab OTHER_OL [EXPERIMENT …]  measure two executables in turns and compare
 bench compare A.json B.json which differences are real
 bench report [FILE]         one HTML page and SVG pictures (default: the newest run)
 bench report --readme FILE  puts its bars and two pictures into README.md and bench/pictures/
+bench tree                  draws the import cache of a worker into bench/pictures/zygote-tree.svg
 bench bars [FILE]           the table of promises; exit 1: one is missed, 3: one was not measured
 bench list                  what can be measured
 
@@ -198,6 +200,13 @@ async function main(argv: readonly string[]): Promise<number> {
       const written =
         values.readme === true ? await writeFigures(file, ROOT) : await writeReport(file);
       for (const each of written) say(each);
+      return 0;
+    }
+    case "tree": {
+      const ol = resolve(values.ol ?? join(ROOT, "bin", "ol"));
+      requireExecutable(ol);
+      const out = resolve(values.out ?? join(import.meta.dir, "pictures", "zygote-tree.svg"));
+      say(await drawZygoteTree(ol, { root: ROOT, seed: values.seed ?? "tree", out }));
       return 0;
     }
     case "bars": {

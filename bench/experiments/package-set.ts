@@ -64,7 +64,7 @@ const PIP =
   );
 
 /** Bounds under which real packages import and install. */
-const PACKAGE_CONFIG: ConfigOverrides = {
+export const PACKAGE_CONFIG: ConfigOverrides = {
   limits: { mem_mb: 512, procs: 64 },
   installer_limits: { mem_mb: 2048, runtime_sec: 600 },
 };

@@ -141,8 +141,13 @@ export interface WorkerFigures {
   readonly sandboxes: { readonly live: number; readonly paused: number; readonly busy: number };
   readonly memory: { readonly reservedBytes: number; readonly workerRssBytes: number };
   readonly zygotes: readonly {
+    readonly id: string;
+    readonly parent: string | null;
+    readonly imports: readonly string[];
     readonly packages: readonly string[];
+    readonly hits: number;
     readonly memoryBytes: number;
+    readonly importUs: number;
   }[];
 }
 

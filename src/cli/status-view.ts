@@ -68,6 +68,14 @@ function table(rows: readonly (readonly string[])[]): string {
   return lines.map((line) => `  ${line.trimEnd()}\n`).join("");
 }
 
+/** Modules of one zygote that are named; generated code comes in dozens. */
+const MODULES_SHOWN_MAX = 6;
+
+function modulesOf({ imports }: ZygoteStats): string {
+  const left = imports.length - MODULES_SHOWN_MAX;
+  return imports.slice(0, MODULES_SHOWN_MAX).join(" ") + (left > 0 ? ` and ${left} more` : "");
+}
+
 /** One worker's zygotes, children below their parents. */
 function tree(zygotes: readonly ZygoteStats[]): string {
   const ids = new Set(zygotes.map(({ id }) => id));
@@ -81,7 +89,7 @@ function tree(zygotes: readonly ZygoteStats[]): string {
         const about =
           `${it.hits} hits, ${mib(it.memoryBytes)}, imports ${(it.importUs / 1000).toFixed(0)} ms, ` +
           `${it.liveSandboxes} live`;
-        const line = `${"  ".repeat(depth)}${it.packages.join(" ")}: ${about}\n`;
+        const line = `${"  ".repeat(depth)}${modulesOf(it)}: ${about}\n`;
         return line + below(it.id, depth + 1);
       })
       .join("");

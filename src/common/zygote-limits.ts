@@ -27,6 +27,9 @@ export const ZYGOTE_PLAN_SETS_MAX = 16;
 /** Declared modules of one lambda that are imported ahead of need; further ones it imports itself. */
 export const ZYGOTE_UNITS_MAX_COUNT = 64;
 
+/** Packages that distributions share of which one zygote is told: with long names some 16 KB of its request. */
+export const ZYGOTE_NAMESPACES_MAX_COUNT = 64;
+
 /** Steps (looks at one unit, profile or pair) that plans may take in a burst: some milliseconds. */
 export const ZYGOTE_PLAN_STEPS_MAX = 400_000;
 
@@ -65,6 +68,15 @@ export const SPARES_ROOT = 8;
 
 /** The same for each import-cache zygote. */
 export const SPARES_CACHED = 1;
+
+/**
+ * The same while cold starts come from it: taking the last one makes the next fork compete with the call, which
+ * costs calls one by one a third to two fifths of their time.
+ */
+export const SPARES_CACHED_IN_DEMAND = 2;
+
+/** How long after the last cold start a zygote counts as in demand, in milliseconds. */
+export const SPARES_CALM_AFTER_MS = 5_000;
 
 /** Pause between two tries to start the root zygote after it died, in milliseconds. */
 export const ZYGOTE_RESTART_DELAY_MS = 500;

@@ -18,6 +18,7 @@ import time
 import traceback
 import types
 
+import import_ahead
 import wire
 
 HANDLER_DIR = "/handler"
@@ -183,6 +184,7 @@ def prepare(config):
         os.environ.update(IMPORT_ENV)
     os.environ.update(config["env"])
     sys.path[:] = [HANDLER_DIR] + config["stdlib"] + config["packages"]
+    import_ahead.widen_namespaces(config["packages"])
 
 
 def forget_import_env(config):

@@ -3,6 +3,7 @@
 import bootstrap from "./bootstrap.py" with { type: "text" };
 import command from "./command.py" with { type: "text" };
 import handler from "./handler.py" with { type: "text" };
+import importAhead from "./import_ahead.py" with { type: "text" };
 import kernel from "./kernel.py" with { type: "text" };
 import sandbox from "./sandbox.py" with { type: "text" };
 import threadHook from "./thread_hook.py" with { type: "text" };
@@ -13,6 +14,7 @@ import zygote from "./zygote.py" with { type: "text" };
 const GUEST_SOURCES: Readonly<Record<string, string>> = {
   command,
   handler,
+  import_ahead: importAhead,
   kernel,
   sandbox,
   thread_hook: threadHook,
@@ -61,9 +63,10 @@ export function zygoteStart(filters: GuestFilters): string {
  * @returns a self-contained Python program for an engine that starts an interpreter itself
  */
 export function connectingProgram(path: string): string {
+  const sources = { handler, import_ahead: importAhead, wire };
   return [
     "import json",
-    `_start = json.loads(${JSON.stringify(JSON.stringify({ bootstrap, sources: { handler, wire } }))})`,
+    `_start = json.loads(${JSON.stringify(JSON.stringify({ bootstrap, sources }))})`,
     'exec(compile(_start["bootstrap"], "<openlambda>/bootstrap.py", "exec"))',
     '_finder = install(_start["sources"])',
     "import handler as _handler",

@@ -20,6 +20,7 @@ import time
 
 import command
 import handler
+import import_ahead
 import kernel
 import sandbox
 import thread_hook
@@ -364,10 +365,11 @@ class Zygote:
         sys.path_importer_cache.clear()
         os.environ.update(handler.IMPORT_ENV)
         os.environ.update(request["env"])
+        import_ahead.widen_namespaces(request["packages"])
         start = time.perf_counter_ns()
-        for name in request["imports"]:
-            __import__(name)
+        import_ahead.import_all(request["imports"])
         spent = (time.perf_counter_ns() - start) // 1000
+        import_ahead.know_namespaces(request["namespaces"])
         thread_hook.leave_out()
         gc.collect()
         gc.freeze()

@@ -5,12 +5,33 @@ import type { RunOutcome, RunRequest } from "./contract.ts";
 import { cancelled, failedOutcome, queueFull } from "./outcomes.ts";
 import type { Place, WaitingRoom } from "./waiting-room.ts";
 
+/** How long a call waited for code and packages, in microseconds. */
+export interface Waits {
+  readonly pullUs: number;
+  readonly installUs: number;
+}
+
+/** Of a call that waited for neither. */
+export const NO_WAITS: Waits = { pullUs: 0, installUs: 0 };
+
+/**
+ * @param first wait of a call
+ * @param second another one of the same call
+ * @returns both as one
+ */
+export function bothWaits(first: Waits, second: Waits): Waits {
+  return {
+    pullUs: first.pullUs + second.pullUs,
+    installUs: first.installUs + second.installUs,
+  };
+}
+
 /** A call on its way to an instance. */
 export interface Arrival {
   readonly request: RunRequest;
   /** When it came to this worker. */
   readonly queuedUs: number;
-  readonly installUs: number;
+  readonly waits: Waits;
 }
 
 /** A call in the queue. */

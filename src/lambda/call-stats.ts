@@ -3,7 +3,16 @@
 import { LatencyHistogram } from "../common/histogram.ts";
 import type { RunOutcome, StageStats, StartKind, WorkerStats } from "./contract.ts";
 
-const STAGES = ["total", "queue", "install", "sandbox", "import", "handler"] as const;
+const STAGES = [
+  "total",
+  "queue",
+  "pull",
+  "install",
+  "sandbox",
+  "import",
+  "handler",
+  "guest",
+] as const;
 
 /** Counts what happened to calls since the worker started. */
 export class CallStats {
@@ -26,9 +35,8 @@ export class CallStats {
   /**
    * A call is over.
    * @param outcome how it went
-   * @param totalUs what it took
    */
-  end(outcome: RunOutcome, totalUs: number): void {
+  end(outcome: RunOutcome): void {
     this.#inFlight -= 1;
     this.#total += 1;
     if (outcome.error !== null) {
@@ -37,14 +45,16 @@ export class CallStats {
     }
     if (outcome.start === null) return;
     this.#byStart[outcome.start] += 1;
-    const { queueUs, installUs, sandboxUs, importUs, handlerUs } = outcome.timing;
-    this.#record("total", totalUs);
-    this.#record("queue", queueUs);
-    if (installUs > 0) this.#record("install", installUs);
-    this.#record("handler", handlerUs);
+    const { timing } = outcome;
+    this.#record("total", timing.totalUs);
+    this.#record("queue", timing.queueUs);
+    if (timing.pullUs > 0) this.#record("pull", timing.pullUs);
+    if (timing.installUs > 0) this.#record("install", timing.installUs);
+    this.#record("handler", timing.handlerUs);
+    this.#record("guest", timing.guestUs);
     if (outcome.start === "warm") return;
-    this.#record("sandbox", sandboxUs);
-    if (outcome.start !== "unpaused") this.#record("import", importUs);
+    this.#record("sandbox", timing.sandboxUs);
+    if (outcome.start !== "unpaused") this.#record("import", timing.importUs);
   }
 
   /** @returns calls as in `WorkerStats.calls`, but for the queue */

@@ -6,19 +6,40 @@ import type { SandboxUsage } from "../sandbox/contract.ts";
 /** How a call got its sandbox, as told in `x-ol-start`. */
 export type StartKind = "warm" | "unpaused" | "zygote" | "fresh";
 
-/** Where a call's time went, in microseconds. */
+/** Where a call's time went, in microseconds: what it took in all, and stages that add up to nearly that. */
 export interface CallTiming {
+  /** From its arrival until its answer was there. */
+  totalUs: number;
   /** Waiting for a free instance or for memory. */
   queueUs: number;
+  /** Waiting for the registry: the lambda's code; 0 where that was there. */
+  pullUs: number;
   /** Waiting for the installation of the lambda's packages; 0 where they were there. */
   installUs: number;
-  /** Creating or unpausing the sandbox. */
+  /** Creating or unpausing the sandbox, as far as this call had to wait for it. */
   sandboxUs: number;
   /** Loading the lambda and its imports (guest's word). */
   importUs: number;
   /** Inside the handler (guest's word). */
   handlerUs: number;
+  /**
+   * The rest of the time in the sandbox: a new process wakes up, attaches its code and closes itself off;
+   * the event and the answer are decoded, encoded and carried over.
+   */
+  guestUs: number;
 }
+
+/** Of a call that has not begun. */
+export const NO_TIMING: Readonly<CallTiming> = Object.freeze({
+  totalUs: 0,
+  queueUs: 0,
+  pullUs: 0,
+  installUs: 0,
+  sandboxUs: 0,
+  importUs: 0,
+  handlerUs: 0,
+  guestUs: 0,
+});
 
 /** One HTTP call of a lambda. */
 export interface RunRequest {
@@ -54,6 +75,9 @@ export interface StageStats {
 export interface ZygoteStats {
   readonly id: string;
   readonly parent: string | null;
+  /** Modules that it imported itself: what it has beyond its parent. */
+  readonly imports: readonly string[];
+  /** Directories of all that it may have loaded from, its parent's included. */
   readonly packages: readonly string[];
   readonly hits: number;
   readonly memoryBytes: number;
@@ -75,7 +99,10 @@ export interface WorkerStats {
     readonly byError: Readonly<Record<string, number>>;
   };
   readonly stages: Readonly<
-    Record<"total" | "queue" | "install" | "sandbox" | "import" | "handler", StageStats>
+    Record<
+      "total" | "queue" | "pull" | "install" | "sandbox" | "import" | "handler" | "guest",
+      StageStats
+    >
   >;
   readonly caches: {
     readonly handler: {

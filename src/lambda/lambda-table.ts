@@ -106,7 +106,8 @@ export class LambdaTable implements LambdaService {
       this.#drop(request.name, entry);
     }
     if (outcome.start === "warm" || outcome.start === "unpaused") this.#reused += 1;
-    this.#stats.end(outcome, clock.nowUs() - startUs);
+    outcome.timing.totalUs = clock.nowUs() - startUs;
+    this.#stats.end(outcome);
     if (this.#stats.inFlight === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
     return outcome;
   }

@@ -7,13 +7,14 @@ import type { Clock } from "../common/clock.ts";
 import { type ErrorCode, type OlError, toOlError } from "../common/errors.ts";
 import { INSTANCE_TURN_MS, POOL_WAIT_MAX_MS, STARTS_PER_LAMBDA_MAX } from "../common/limits.ts";
 import type { SandboxUsage } from "../sandbox/contract.ts";
-import { type Arrival, CallQueue } from "./call-queue.ts";
-import type { CallTiming, RunOutcome, RunRequest } from "./contract.ts";
+import { type Arrival, bothWaits, CallQueue, NO_WAITS } from "./call-queue.ts";
+import { NO_TIMING, type RunOutcome, type RunRequest } from "./contract.ts";
 import type { IdleList } from "./idle-list.ts";
 import type { Instance } from "./instance.ts";
 import { cancelled, failedOutcome, noMemory, shuttingDown } from "./outcomes.ts";
 import { Preparation } from "./preparation.ts";
 import { Start, type StartedInstance, type StartParts } from "./start.ts";
+import { divideInside } from "./timing.ts";
 import type { CodeVersion, VersionSource } from "./versions.ts";
 import type { WaitingRoom } from "./waiting-room.ts";
 
@@ -81,20 +82,20 @@ export class Lambda {
     const { versions } = this.#parts;
     const queuedUs = this.#parts.clock.nowUs();
     let version = versions.fresh;
-    let installUs = 0;
+    let waits = NO_WAITS;
     // Another one may take its place while this call is on its way back from the wait: the code of the
     // old one may be gone then, and the new one's packages may not be there yet.
     while (version === null || version.installed === null || version !== versions.inUse) {
       try {
         const prepared = await this.#preparation.wait(request);
         version = prepared.version;
-        installUs += prepared.installUs;
+        waits = bothWaits(waits, prepared.waits);
       } catch (error) {
         return failedOutcome(toOlError(error));
       }
     }
     if (version !== this.#version) this.#switchTo(version);
-    const arrival = { request, queuedUs, installUs };
+    const arrival = { request, queuedUs, waits };
     if (this.#queue.size === 0) {
       const instance = this.#takeIdle();
       if (instance !== null) return await this.#serve(instance.instance, arrival, instance);
@@ -306,21 +307,18 @@ export class Lambda {
 
   async #serve(
     instance: Instance,
-    { request, queuedUs, installUs }: Arrival,
+    { request, queuedUs, waits: { pullUs, installUs } }: Arrival,
     costs: { unpauseUs: number | null; sandboxUs?: number },
   ): Promise<RunOutcome> {
     const { clock } = this.#parts;
     const first = instance.begin();
     const start = first === "warm" && costs.unpauseUs !== null ? "unpaused" : first;
-    const sandboxUs = costs.unpauseUs ?? costs.sandboxUs ?? 0;
-    const waitedUs = clock.nowUs() - queuedUs;
-    const timing: CallTiming = {
-      queueUs: Math.max(0, waitedUs - sandboxUs - installUs),
-      installUs,
-      sandboxUs,
-      importUs: 0,
-      handlerUs: 0,
-    };
+    const calledUs = clock.nowUs();
+    const waitedUs = Math.max(0, calledUs - queuedUs - pullUs - installUs);
+    // It may have been under way before this call came.
+    const sandboxUs = Math.min(waitedUs, costs.unpauseUs ?? costs.sandboxUs ?? 0);
+    const queueUs = waitedUs - sandboxUs;
+    const timing = { ...NO_TIMING, queueUs, pullUs, installUs, sandboxUs };
     try {
       const result = await instance.sandbox.call(request.body, instance.limits.runtimeMs);
       timing.handlerUs = result.handlerUs;
@@ -336,6 +334,7 @@ export class Lambda {
         timing.importUs = instance.sandbox.importUs;
         instance.loaded();
       }
+      divideInside(timing, clock.nowUs() - calledUs);
       instance.sandbox.noteCall(request.requestId);
       instance.busy -= 1;
       this.#offer(instance);

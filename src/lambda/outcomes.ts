@@ -1,15 +1,7 @@
 /** Outcomes of calls that no handler answered, and why. */
 
 import { OlError } from "../common/errors.ts";
-import type { CallTiming, RunOutcome, StartKind } from "./contract.ts";
-
-const NO_TIMING: CallTiming = {
-  queueUs: 0,
-  installUs: 0,
-  sandboxUs: 0,
-  importUs: 0,
-  handlerUs: 0,
-};
+import { NO_TIMING, type CallTiming, type RunOutcome, type StartKind } from "./contract.ts";
 
 /**
  * @param error why a call has no answer

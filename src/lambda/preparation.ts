@@ -2,15 +2,16 @@
 
 import type { Clock } from "../common/clock.ts";
 import type { OlError } from "../common/errors.ts";
+import type { Waits } from "./call-queue.ts";
 import type { RunRequest } from "./contract.ts";
 import { cancelled, queueFull, shuttingDown, unknownLambda } from "./outcomes.ts";
 import type { CodeVersion, VersionSource } from "./versions.ts";
 import type { WaitingRoom } from "./waiting-room.ts";
 
-/** A version that calls can run on, and how long this one waited for its packages. */
+/** A version that calls can run on, and how long this one waited for it. */
 export interface PreparedVersion {
   readonly version: CodeVersion;
-  readonly installUs: number;
+  readonly waits: Waits;
 }
 
 /** What it needs from its lambda. */
@@ -76,15 +77,18 @@ export class Preparation {
   /** Code and packages may take long enough for a newer version to come: then that one counts. */
   async #prepare(name: string): Promise<PreparedVersion> {
     const { versions, clock, onUnknown } = this.#parts;
+    let pullUs = 0;
     let installUs = 0;
     for (;;) {
+      const askedUs = clock.nowUs();
       const version = await versions.current();
+      pullUs += clock.nowUs() - askedUs;
       if (version === null) {
         const error = unknownLambda(name);
         onUnknown(error);
         throw error;
       }
-      if (version.installed !== null) return { version, installUs };
+      if (version.installed !== null) return { version, waits: { pullUs, installUs } };
       const startUs = clock.nowUs();
       // Its files are needed until it is installed, whatever becomes of it meanwhile.
       version.acquire();
@@ -97,8 +101,9 @@ export class Preparation {
         version.release();
         // A lambda without packages waits for nothing but the look at its files.
         if (hasPackages) installUs += clock.nowUs() - startUs;
+        else pullUs += clock.nowUs() - startUs;
       }
-      if (versions.inUse === version) return { version, installUs };
+      if (versions.inUse === version) return { version, waits: { pullUs, installUs } };
     }
   }
 }

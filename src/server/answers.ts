@@ -181,15 +181,17 @@ const DECIMALS: readonly string[] = Array.from({ length: 1000 }, (_, n) => `${n}
 
 /**
  * @param timing of one call
- * @returns it as a `server-timing` header: milliseconds with three decimals; `install` only where
- *   packages had to be installed
+ * @returns it as a `server-timing` header: milliseconds with three decimals; `pull` and `install` only
+ *   where code or packages were waited for
  * @see https://www.w3.org/TR/server-timing/
  */
 export function serverTiming(timing: CallTiming): string {
+  const pull = timing.pullUs > 0 ? `pull;dur=${asMs(timing.pullUs)}, ` : "";
   const install = timing.installUs > 0 ? `install;dur=${asMs(timing.installUs)}, ` : "";
   return (
-    `queue;dur=${asMs(timing.queueUs)}, ${install}sandbox;dur=${asMs(timing.sandboxUs)}, ` +
-    `import;dur=${asMs(timing.importUs)}, handler;dur=${asMs(timing.handlerUs)}`
+    `queue;dur=${asMs(timing.queueUs)}, ${pull}${install}sandbox;dur=${asMs(timing.sandboxUs)}, ` +
+    `import;dur=${asMs(timing.importUs)}, handler;dur=${asMs(timing.handlerUs)}, ` +
+    `guest;dur=${asMs(timing.guestUs)}, total;dur=${asMs(timing.totalUs)}`
   );
 }
 

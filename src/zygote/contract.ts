@@ -41,6 +41,9 @@ export interface ZygoteHost {
 export interface ZygoteStats {
   readonly id: string;
   readonly parent: string | null;
+  /** Modules that it imported itself: what it has beyond its parent. */
+  readonly imports: readonly string[];
+  /** Directories of all that it may have loaded from, its parent's included. */
   readonly packages: readonly string[];
   readonly hits: number;
   readonly memoryBytes: number;

@@ -22,9 +22,15 @@ export interface Cost {
 const OWN_PART_MIN = 0.05;
 const GUESS: Cost = { importUs: ZYGOTE_IMPORT_GUESS_US, memoryBytes: ZYGOTE_MEMORY_GUESS_BYTES };
 
+function scaled(cost: Cost, time: number, memory = time): Cost {
+  return { importUs: cost.importUs * time, memoryBytes: cost.memoryBytes * memory };
+}
+
 /** Costs of units when nothing else is imported yet. */
 export class CostModel {
   readonly #known = new Map<string, Cost>();
+  /** Those among them of which only cold starts have told, so that nobody has measured their memory. */
+  readonly #heard = new Set<string>();
   readonly #work: Work;
 
   /** @param work where steps are counted */
@@ -67,15 +73,18 @@ export class CostModel {
       const own = this.#own(unit, done);
       learned.push([
         unit.key,
-        {
-          importUs: Math.max(0, whole.importUs - own.importUs) + own.importUs * timeRatio,
-          memoryBytes:
-            Math.max(0, whole.memoryBytes - own.memoryBytes) + own.memoryBytes * memoryRatio,
-        },
+        this.#isShared(unit, done)
+          ? scaled(whole, timeRatio, memoryRatio)
+          : {
+              importUs: Math.max(0, whole.importUs - own.importUs) + own.importUs * timeRatio,
+              memoryBytes:
+                Math.max(0, whole.memoryBytes - own.memoryBytes) + own.memoryBytes * memoryRatio,
+            },
       ]);
       done.set(unit.key, unit);
     }
     for (const [key, cost] of learned) this.#remember(key, cost);
+    for (const { key } of units) this.#heard.delete(key);
   }
 
   /**
@@ -88,6 +97,7 @@ export class CostModel {
     if (units.length === 0 || units.some(({ key }) => this.#known.has(key))) return;
     const { memoryBytes } = this.estimate(units, covered);
     this.learn(units, covered, { importUs, memoryBytes });
+    for (const { key } of units) this.#heard.add(key);
   }
 
   #whole(unit: Unit): Cost {
@@ -96,6 +106,7 @@ export class CostModel {
 
   #own(unit: Unit, done: UnitSet): Cost {
     const whole = this.#whole(unit);
+    if (this.#isShared(unit, done)) return scaled(whole, OWN_PART_MIN);
     const dirs = new Set(unit.dirs);
     let { importUs, memoryBytes } = whole;
     this.#work.did(done.size);
@@ -112,12 +123,28 @@ export class CostModel {
     };
   }
 
+  /** Whether a guess stands for it already: that for another module of its distribution. */
+  #isShared(unit: Unit, done: UnitSet): boolean {
+    if (!this.#isGuessed(unit)) return false;
+    this.#work.did(done.size);
+    for (const other of done.values()) {
+      if (other.dirs[0] === unit.dirs[0] && this.#isGuessed(other)) return true;
+    }
+    return false;
+  }
+
+  #isGuessed({ key }: Unit): boolean {
+    return !this.#known.has(key) || this.#heard.has(key);
+  }
+
   #remember(key: string, cost: Cost): void {
     this.#known.delete(key);
     this.#known.set(key, cost);
     if (this.#known.size > ZYGOTE_COSTS_MAX_COUNT) {
       const oldest = this.#known.keys().next();
-      if (!oldest.done) this.#known.delete(oldest.value);
+      if (oldest.done) return;
+      this.#known.delete(oldest.value);
+      this.#heard.delete(oldest.value);
     }
   }
 }

@@ -29,7 +29,7 @@ import { Evictor } from "./evictor.ts";
 import { impliedUnits, needOf, setKey, type Need, type Unit } from "./need.ts";
 import { findMisplaced, packagesOf, planZygotes, type Candidate } from "./planner.ts";
 import { specOf } from "./spec.ts";
-import { ZygoteTree, type ZygoteNode } from "./tree.ts";
+import { ownUnits, ZygoteTree, type ZygoteNode } from "./tree.ts";
 import { Work } from "./work.ts";
 
 /** What `ImportCache` needs. */
@@ -245,6 +245,7 @@ export class ImportCache {
       zygotes: this.#tree.nodes().map((node) => ({
         id: node.id,
         parent: node.parent?.id ?? null,
+        imports: ownUnits(node).map(({ module }) => module),
         packages: [...node.packages.keys()],
         hits: node.hits,
         memoryBytes: node.memoryBytes,
@@ -379,7 +380,7 @@ export class ImportCache {
     this.#evictor.retire(node);
   }
 
-  /** What nobody's call brings about: memory that grew, zygotes that were to stay and died. */
+  /** What nobody's call brings about: memory that grew, zygotes that were to stay and died or are to move. */
   #sweep(): void {
     if (this.off) return;
     this.#evictor.endRetired();
@@ -396,6 +397,8 @@ export class ImportCache {
       if (wanted === null || this.#backoff.blocked(wanted.key) !== null) continue;
       if (!this.#creations.has(wanted.key)) this.#createUnwatched(wanted, { isKept: true });
     }
+    // One that was in use when its better parent came is idle by now, perhaps.
+    this.#rebalance();
   }
 
   #preloadOf(unit: Unit, need: Need): Candidate | null {

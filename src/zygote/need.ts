@@ -47,13 +47,20 @@ export function setKey(units: Iterable<Unit>): string {
  */
 export function needOf(installed: InstalledPackages): Need {
   const all = new Map<string, Unit>();
-  const declared = new Map<string, Unit>();
+  const found: { readonly unit: Unit; readonly place: number }[] = [];
+  const counts = new Map<string | undefined, number>();
   for (const unit of installed.units) {
     const key = digest(`${unit.module} ${unit.dirs.join(" ")}`);
     const withKey = { ...unit, key };
     all.set(key, withKey);
-    if (unit.declared && declared.size < ZYGOTE_UNITS_MAX_COUNT) declared.set(key, withKey);
+    if (!unit.declared) continue;
+    const place = counts.get(unit.dirs[0]) ?? 0;
+    counts.set(unit.dirs[0], place + 1);
+    found.push({ unit: withKey, place });
   }
+  // The first of each distribution before the second of any: one with dozens leaves the others theirs.
+  const first = found.toSorted((a, b) => a.place - b.place).slice(0, ZYGOTE_UNITS_MAX_COUNT);
+  const declared = new Map(first.map(({ unit }) => [unit.key, unit]));
   return {
     key: setKey(declared.values()),
     all,

@@ -5,7 +5,7 @@ import { assert } from "../common/assert.ts";
 import type { PackageDir } from "../sandbox/contract.ts";
 import { DecayingCount } from "./demand.ts";
 import { Health } from "./health.ts";
-import { isSubset, type Need, type UnitSet } from "./need.ts";
+import { isSubset, type Need, type Unit, type UnitSet } from "./need.ts";
 
 /** One zygote. */
 export interface ZygoteNode {
@@ -145,6 +145,14 @@ export class ZygoteTree {
     (node.parent?.children ?? this.#top).delete(node);
     return removed.toReversed();
   }
+}
+
+/**
+ * @param node of a tree
+ * @returns what it has imported beyond its parent
+ */
+export function ownUnits({ units, parent }: ZygoteNode): readonly Unit[] {
+  return [...units.values()].filter(({ key }) => parent?.units.has(key) !== true);
 }
 
 function isBetter(a: ZygoteNode, b: ZygoteNode): boolean {

@@ -29,7 +29,7 @@ describe("a call", () => {
     expect(answer.headers.get("content-type")).toBe("application/json");
     expect(answer.headers.get("x-ol-start")).toBe("fresh");
     expect(answer.headers.get("server-timing")).toMatch(
-      /^queue;dur=[\d.]+, sandbox;dur=[\d.]+, import;dur=[\d.]+, handler;dur=[\d.]+$/,
+      /^queue;dur=[\d.]+, pull;dur=[\d.]+, sandbox;dur=[\d.]+, import;dur=[\d.]+, handler;dur=[\d.]+, guest;dur=[\d.]+, total;dur=[\d.]+$/,
     );
     expect((await worker.call("hello", { name: "Bob" })).headers.get("x-ol-start")).toBe("warm");
   });

@@ -4,49 +4,33 @@
  */
 
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { olDone } from "../helpers/ol.ts";
-import { PROJECT_DIR } from "../helpers/paths.ts";
-import { tempDir, type TempDir } from "../helpers/temp-dir.ts";
+import { packageLinks, type PackageLinks } from "../helpers/package-links.ts";
+import { tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
 
 // pip takes seconds on a busy machine, and some installations are to run into their limits.
 setDefaultTimeout(180_000);
 
-const FIXTURES = join(PROJECT_DIR, "tests/fixtures/packages");
-const before = { links: process.env["PIP_FIND_LINKS"], index: process.env["PIP_NO_INDEX"] };
-
 /** Long enough for an honest installation on a busy machine, short enough to be run into. */
 const RUNTIME_SEC = 20;
 const INSTALLER_LIMITS = { mem_mb: 512, procs: 32, runtime_sec: RUNTIME_SEC, scratch_mb: 64 };
 
-let links: TempDir;
+let links: PackageLinks;
 let worker: TestWorker;
 
-function pack(script: "wheel.py" | "sdist.py", name: string, source: string, version = ""): void {
-  const args = [links.path, name, ...(version === "" ? [] : [version])];
-  const packed = Bun.spawnSync(["/usr/bin/python3", join(FIXTURES, script), ...args], {
-    stdin: Buffer.from(source),
-  });
-  if (!packed.success) throw new Error(packed.stderr.toString());
-}
-
-function restore(name: string, value: string | undefined): void {
-  if (value === undefined) delete process.env[name];
-  else process.env[name] = value;
-}
+const pack: PackageLinks["pack"] = (...what) => {
+  links.pack(...what);
+};
 
 beforeAll(async () => {
-  links = tempDir("ol-links-");
-  chmodSync(links.path, 0o755); // The installer is nobody in particular.
+  links = packageLinks();
   pack("wheel.py", "olgood", "V = 'good'\n");
   pack("wheel.py", "olgood", "V = 'better'\n", "2.0");
-  // The worker hands the host's pip settings to its installer.
-  process.env["PIP_FIND_LINKS"] = links.path;
-  process.env["PIP_NO_INDEX"] = "1";
   worker = await startWorker({
     network: "none",
     installer_limits: INSTALLER_LIMITS,
@@ -54,8 +38,6 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
-  restore("PIP_FIND_LINKS", before.links);
-  restore("PIP_NO_INDEX", before.index);
   await worker.stop();
   links.remove();
 });

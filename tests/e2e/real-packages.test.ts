@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
+import { olDone } from "../helpers/ol.ts";
 import { CACHE_DIR } from "../helpers/paths.ts";
 import { REAL_PACKAGES } from "../helpers/real-packages.ts";
 import { waitFor } from "../helpers/wait-for.ts";
@@ -18,9 +19,6 @@ const TIMEOUT_MS = 300_000;
 
 /** Well above what the worker itself takes as the least that a zygote should save. */
 const WORTH_A_ZYGOTE_MS = 10;
-
-/** Its import cache entry is never made, for a reason not known yet: modules inside a namespace package. */
-const NO_ZYGOTE = /^google\.protobuf:/;
 
 let worker: TestWorker;
 
@@ -40,7 +38,14 @@ const lambdaOf = (program: string): string =>
   ].join("\n");
 
 interface Zygotes {
-  readonly zygotes: readonly { readonly id: string; readonly hits: number }[];
+  readonly zygotes: readonly {
+    readonly id: string;
+    readonly parent: string | null;
+    readonly imports: readonly string[];
+    readonly hits: number;
+    readonly memoryBytes: number;
+    readonly importUs: number;
+  }[];
 }
 
 beforeAll(async () => {
@@ -62,7 +67,7 @@ describe("packages from the real index in a sandbox", () => {
       const first = await worker.call(name);
       expect([first.status, first.text]).toEqual([200, JSON.stringify(expected)]);
       expect(first.headers.get("x-ol-start")).not.toBe("warm");
-      if (importMs(first) < WORTH_A_ZYGOTE_MS || NO_ZYGOTE.test(packages)) return;
+      if (importMs(first) < WORTH_A_ZYGOTE_MS) return;
       // Whoever imports for a while is worth a zygote: later cold calls come from it.
       const later = await waitFor(async () => {
         const answer = await worker.call(name);
@@ -74,22 +79,22 @@ describe("packages from the real index in a sandbox", () => {
     TIMEOUT_MS,
   );
 
-  test("zygotes are there for what was called, and are told in /stats", async () => {
+  test("the tree is told in /stats and by ol status: who is below whom, hits, memory, time", async () => {
     const { zygotes } = (await worker.stats()) as unknown as Zygotes;
-    expect(zygotes.length).toBeGreaterThan(0);
+    const text = await olDone(["status", `--cluster=${worker.cluster}`, "--json"]);
+    const { workers } = JSON.parse(text) as { workers: [{ stats: Zygotes }] };
+    expect(workers[0].stats.zygotes.map(({ id }) => id)).toEqual(zygotes.map(({ id }) => id));
+    const of = (module: string) => zygotes.filter(({ imports }) => imports.includes(module));
+    for (const module of ["numpy", "pandas", "requests", "google.protobuf"]) {
+      expect([module, of(module).length > 0]).toEqual([module, true]);
+    }
+    for (const { id, parent, memoryBytes, importUs } of zygotes) {
+      expect(zygotes.some((one) => one.id === parent) || parent === null).toBe(true);
+      expect([id, memoryBytes > 2 ** 20, importUs > 3000]).toEqual([id, true, true]);
+    }
+    // Some are there for what is below them only.
     expect(zygotes.some(({ hits }) => hits > 0)).toBe(true);
-  });
-
-  test("a lambda sees no module that it did not declare, whatever zygotes exist", async () => {
-    worker.lambda(
-      "modules",
-      "import sys, numpy\nTOP = sorted({name.split('.')[0] for name in sys.modules})\n" +
-        "def handler(event):\n    return TOP\n",
-      { "packages.txt": "numpy==2.1.3" },
-    );
-    const found = JSON.parse((await worker.call("modules")).text) as string[];
-    expect(found).toContain("numpy");
-    const others = ["pandas", "sklearn", "scipy", "matplotlib", "PIL", "requests", "flask"];
-    expect(others.filter((other) => found.includes(other))).toEqual([]);
+    const shown = await olDone(["status", `--cluster=${worker.cluster}`]);
+    expect(shown).toMatch(/^ {4}requests: \d+ hits, \d+ MiB, imports \d+ ms, \d+ live$/m);
   });
 });

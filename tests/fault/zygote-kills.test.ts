@@ -11,7 +11,7 @@ import {
   type WorkerProcess,
 } from "../helpers/worker-processes.ts";
 import { EngineBench } from "./engine-bench.ts";
-import { addPackage } from "./package-fixtures.ts";
+import { addCode, addPackage } from "./package-fixtures.ts";
 
 let bench: EngineBench;
 
@@ -107,6 +107,46 @@ test("one that is killed while it forks fails no call", async () => {
     expect(sandbox.origin).toBe("fresh");
     await sandbox.destroy();
   }
+  await bench.expectAtRest(rest);
+});
+
+test("one that is killed while a call runs on it fails this call alone", async () => {
+  const rest = await bench.atRest();
+  await bench.pool.createZygote(null, { id: "z-b", packages: [], imports: ["decimal"] });
+  const code = addCode(bench, "busy", "import time\ndef handler(event):\n    time.sleep(1000)\n");
+  const busy = await bench.create({ ...code, zygoteId: "z-b" });
+  const other = await bench.create();
+  const running = busy.call(Buffer.from("null"), 60_000).then(
+    () => null,
+    (error: unknown) => (error instanceof OlError ? error.code : error),
+  );
+  signalExactly(await newest(2), "SIGKILL");
+  expect(await running).toBe("sandbox_died");
+  await bench.call(other);
+  await expectNextWorks();
+  await Promise.all([busy, other].map((sandbox) => sandbox.destroy()));
+  await bench.expectAtRest(rest);
+});
+
+test("a parent that is killed while its child imports fails both, nobody else", async () => {
+  const rest = await bench.atRest();
+  const dir = addPackage(bench, "olbsleep", "import time\ntime.sleep(1000)\n");
+  await bench.pool.createZygote(null, { id: "z-q", packages: [], imports: ["decimal"] });
+  const parent = await newest(2);
+  const made = bench.pool.createZygote("z-q", {
+    id: "z-r",
+    packages: [dir],
+    imports: ["olbsleep"],
+  });
+  const failed = made.then(
+    () => null,
+    (error: unknown) => (error instanceof OlError ? error.code : error),
+  );
+  await newest(3);
+  signalExactly(parent, "SIGKILL");
+  expect(await failed).toBe("sandbox_create");
+  await expectNextWorks();
+  await waitFor(() => zygotes().length === 1, "both are gone");
   await bench.expectAtRest(rest);
 });
 

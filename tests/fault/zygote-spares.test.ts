@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 
 import { systemClock } from "../../src/common/clock.ts";
+import { SPARES_CACHED, SPARES_CACHED_IN_DEMAND } from "../../src/common/zygote-limits.ts";
 import { ImportCache } from "../../src/zygote/import-cache.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import {
@@ -64,6 +65,21 @@ test("a zygote whose spare was killed is in use by its handler still", async () 
   await cache.close();
   await bench.expectAtRest(rest);
 });
+
+test("a zygote has one spare at rest and two while it is in demand", async () => {
+  const rest = await bench.atRest();
+  await bench.pool.createZygote(null, { id: "z-demand", packages: [], imports: ["decimal"] });
+  await waitFor(() => cachedSpares().length === SPARES_CACHED, "it has its first spare");
+  const sandbox = await bench.create({ zygoteId: "z-demand" });
+  await bench.call(sandbox);
+  expect(sandbox.origin).toBe("zygote");
+  // Its process looks like a spare: it sees code that lies elsewhere than a worker's.
+  await sandbox.destroy();
+  await waitFor(() => cachedSpares().length === SPARES_CACHED_IN_DEMAND, "it has another one");
+  await waitFor(() => cachedSpares().length === SPARES_CACHED, "it is calm again");
+  await bench.pool.destroyZygote("z-demand");
+  await bench.expectAtRest(rest);
+}, 60_000);
 
 const LIES_ABOUT_EXITS = `${FIND_ZYGOTE}
 if zygote is not None:

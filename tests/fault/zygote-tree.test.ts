@@ -1,15 +1,29 @@
 /** Trees of real zygotes with small packages: depth, eviction, and what a lambda finds imported. FAULTS F. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
 
 import { type Clock, systemClock } from "../../src/common/clock.ts";
 import { ZYGOTE_DEPTH_MAX } from "../../src/common/zygote-limits.ts";
 import type { InstalledPackages } from "../../src/packages/contract.ts";
 import type { Sandbox } from "../../src/sandbox/contract.ts";
 import { ImportCache } from "../../src/zygote/import-cache.ts";
+import { OlError } from "../../src/common/errors.ts";
+import { isRunning, processesBelow, signalExactly } from "../helpers/worker-processes.ts";
 import { seededRandom } from "../helpers/random.ts";
 import { EngineBench } from "./engine-bench.ts";
 import { addCode, addPackage, installed } from "./package-fixtures.ts";
+
+// Dozens of zygotes, on a machine that may be busy.
+setDefaultTimeout(60_000);
 
 const MIB = 1024 ** 2;
 const NAMES = Array.from({ length: 12 }, (_, index) => `olm${String.fromCharCode(97 + index)}`);
@@ -63,7 +77,11 @@ async function modulesIn(sandbox: Sandbox): Promise<string[]> {
 async function coldStart(need: InstalledPackages): Promise<{ sandbox: Sandbox; found: string[] }> {
   const lease = cache.acquire(need);
   const sandbox = await bench.create({ ...code, zygoteId: lease.zygote, packages: need.dirs });
-  const found = await modulesIn(sandbox);
+  const found = await modulesIn(sandbox).catch(async (error: unknown) => {
+    lease.release(null);
+    await sandbox.destroy();
+    throw error;
+  });
   const left = need.imports.filter((name) => !found.includes(name));
   lease.release(left.length * 20_000);
   await cache.settled();
@@ -106,6 +124,54 @@ test("a tree of the greatest depth forks, and each level shows its own modules",
     expect([sandbox.origin, found]).toEqual(["zygote", NAMES.slice(0, depth)]);
     await sandbox.destroy();
   }
+});
+
+test("zygotes that are killed at any moment cost the calls on them alone, and come again", async () => {
+  cache = open(60 * MIB);
+  bench.pool.onZygoteGone((id) => {
+    cache.zygoteGone(id);
+  });
+  const random = seededRandom("zygote-kills");
+  const needs = NAMES.slice(0, 6).map((name, index) => installed(name, NAMES[index + 1]!));
+  const call = async (): Promise<string> => {
+    const need = random.pick(needs);
+    try {
+      const { sandbox, found } = await coldStart(need);
+      expect(found.filter((name) => !need.imports.includes(name))).toEqual([]);
+      await sandbox.destroy();
+      return "answered";
+    } catch (error) {
+      if (error instanceof OlError) return error.code;
+      throw error;
+    }
+  };
+  const outcomes = new Set<string>();
+  let killed = 0;
+  for (let round = 0; round < 25; round += 1) {
+    const calls = [call(), call(), call()];
+    await Bun.sleep(random.between(0, 30));
+    const zygotes = processesBelow(process.pid).filter(({ role }) => role === "zygote");
+    // The first is the root, whose death is another test's.
+    const victim = zygotes.length > 1 ? random.pick(zygotes.slice(1)) : null;
+    if (victim !== null && isRunning(victim)) {
+      signalExactly(victim, "SIGKILL");
+      killed += 1;
+    }
+    for (const outcome of await Promise.all(calls)) outcomes.add(outcome);
+    // What died of late is made again only after a pause.
+    skippedUs += 20e6;
+  }
+  expect(killed).toBeGreaterThan(5);
+  outcomes.delete("sandbox_died");
+  expect([...outcomes]).toEqual(["answered"]);
+  skippedUs += 3600e6;
+  let origin = "fresh";
+  for (let tries = 0; tries < 5 && origin !== "zygote"; tries += 1) {
+    const { sandbox } = await coldStart(needs[0]!);
+    origin = sandbox.origin;
+    await sandbox.destroy();
+  }
+  expect(origin).toBe("zygote");
 });
 
 describe("an eviction storm", () => {

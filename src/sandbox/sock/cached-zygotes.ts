@@ -7,16 +7,19 @@ import { closeSync, openSync } from "node:fs";
 import type { Cgroup } from "../../cgroup/contract.ts";
 import { OlError } from "../../common/errors.ts";
 import { UIDS_PER_WORKER } from "../../common/limits.ts";
+import { MODULE_NAME_MAX_CHARS } from "../../common/package-limits.ts";
 import {
   SPARES_CACHED,
+  SPARES_CACHED_IN_DEMAND,
   ZYGOTE_IMPORT_TIMEOUT_MS,
+  ZYGOTE_NAMESPACES_MAX_COUNT,
   ZYGOTE_SCRATCH_BYTES,
 } from "../../common/zygote-limits.ts";
 import { SOCK_SEQPACKET } from "../../sys/constants.ts";
 import { socketPair } from "../../sys/socket.ts";
 import type { PackageDir, SandboxLimits } from "../contract.ts";
 import type { GuestParts, GuestProcess } from "./guest-process.ts";
-import { SpareStock } from "./spare-stock.ts";
+import { SpareStock, type StockSizes } from "./spare-stock.ts";
 import { ZygoteShare } from "./zygote-share.ts";
 import { Zygote } from "./zygote.ts";
 
@@ -54,6 +57,22 @@ export interface CachedZygoteParts {
   readonly env: Readonly<Record<string, string>>;
   readonly nextId: () => string;
 }
+
+/** @returns packages that several distributions may share: parents of modules that no distribution has alone */
+function namespacesOf(packages: readonly PackageDir[]): readonly string[] {
+  const modules = packages.flatMap((one) => one.modules);
+  const parents = new Set<string>();
+  for (const module of modules) {
+    const parts = module.split(".");
+    for (let depth = 1; depth < parts.length; depth++) parents.add(parts.slice(0, depth).join("."));
+  }
+  for (const module of modules) parents.delete(module);
+  // Distributions choose their names, and all have to go into one request.
+  const fitting = [...parents].filter((name) => name.length <= MODULE_NAME_MAX_CHARS);
+  return fitting.slice(0, ZYGOTE_NAMESPACES_MAX_COUNT);
+}
+
+const SPARES: StockSizes = { atRest: SPARES_CACHED, inDemand: SPARES_CACHED_IN_DEMAND };
 
 /** The engine's side of the import cache. */
 export class CachedZygotes {
@@ -185,7 +204,7 @@ export class CachedZygotes {
 
   #adopt(id: string, made: Omit<Entry, "spares" | "users">): void {
     const { guests, sandboxLimits, nextId } = this.#parts;
-    const spares = new SpareStock(made.zygote, guests, sandboxLimits, SPARES_CACHED, nextId);
+    const spares = new SpareStock(made.zygote, guests, sandboxLimits, SPARES, nextId);
     this.#entries.set(id, { ...made, spares, users: new Set() });
     spares.refill();
     made.share.rest();
@@ -235,6 +254,7 @@ export class CachedZygotes {
       ids: UIDS_PER_WORKER,
       packages: spec.packages.map(({ dir }) => `/packages/${dir}`),
       imports: spec.imports,
+      namespaces: namespacesOf(spec.packages),
       env,
       scratchMaxBytes: ZYGOTE_SCRATCH_BYTES,
       privateNetwork: guests.privateNetwork,

@@ -290,9 +290,8 @@ export class SockPool implements SandboxPool {
       cgroup: this.#zygoteCgroup,
       ...(executable === undefined ? {} : { executable }),
     });
-    const spares = new SpareStock(started.zygote, this.#parts, limits, SPARES_ROOT, () =>
-      this.#newId(),
-    );
+    const sizes = { atRest: SPARES_ROOT, inDemand: SPARES_ROOT };
+    const spares = new SpareStock(started.zygote, this.#parts, limits, sizes, () => this.#newId());
     spares.refill();
     void this.#watchRoot(started.zygote, spares);
     return { ...started, spares };

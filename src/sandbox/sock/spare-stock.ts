@@ -5,6 +5,7 @@ import {
   SPARE_BACKOFF_FIRST_MS,
   SPARE_BACKOFF_MAX_MS,
   SPARE_REFILL_DELAY_MS,
+  SPARES_CALM_AFTER_MS,
   ZYGOTE_FORK_FAILURES_MAX,
   ZYGOTE_FORK_TIMEOUT_MS,
 } from "../../common/zygote-limits.ts";
@@ -12,12 +13,22 @@ import type { SandboxLimits } from "../contract.ts";
 import { GuestProcess, type GuestParts } from "./guest-process.ts";
 import type { Zygote } from "./zygote.ts";
 
+/** How many guests are kept ready: each takes some MB of the machine. */
+export interface StockSizes {
+  readonly atRest: number;
+  /** While some were taken of late. */
+  readonly inDemand: number;
+}
+
 /** Ready guests of one zygote. */
 export class SpareStock {
   readonly #zygote: Zygote;
   readonly #parts: GuestParts;
   readonly #limits: SandboxLimits;
-  readonly #size: number;
+  readonly #sizes: StockSizes;
+  /** How many are to be there now. */
+  #wanted: number;
+  #calm: ReturnType<typeof setTimeout> | null = null;
   readonly #nextId: () => string;
   /** Enclosed and idle. */
   readonly #stock: GuestProcess[] = [];
@@ -36,20 +47,21 @@ export class SpareStock {
    * @param zygote parent of all of them
    * @param parts cgroups and ids
    * @param limits with which they are made; a lambda with others gets a fork of its own
-   * @param size how many are kept
+   * @param sizes how many are kept
    * @param nextId names them
    */
   constructor(
     zygote: Zygote,
     parts: GuestParts,
     limits: SandboxLimits,
-    size: number,
+    sizes: StockSizes,
     nextId: () => string,
   ) {
     this.#zygote = zygote;
     this.#parts = parts;
     this.#limits = limits;
-    this.#size = size;
+    this.#sizes = sizes;
+    this.#wanted = sizes.atRest;
     this.#nextId = nextId;
   }
 
@@ -58,6 +70,7 @@ export class SpareStock {
    * @throws {OlError} sandbox_create, pool_exhausted, syscall
    */
   async take(): Promise<GuestProcess> {
+    this.#noteDemand();
     for (let guest = this.#stock.shift(); guest !== undefined; guest = this.#stock.shift()) {
       if (guest.isUsable) {
         this.#pauseMs = SPARE_BACKOFF_FIRST_MS;
@@ -69,6 +82,23 @@ export class SpareStock {
     const guest = await this.fork(this.#limits);
     this.refill();
     return guest;
+  }
+
+  /** Whoever was asked once is likely asked again. */
+  #noteDemand(): void {
+    const { atRest, inDemand } = this.#sizes;
+    if (inDemand <= atRest) return;
+    this.#wanted = inDemand;
+    if (this.#calm !== null) {
+      this.#calm.refresh();
+      return;
+    }
+    this.#calm = setTimeout(() => {
+      this.#calm = null;
+      this.#wanted = atRest;
+      for (const guest of this.#stock.splice(atRest)) void guest.remove();
+    }, SPARES_CALM_AFTER_MS);
+    this.#calm.unref();
   }
 
   /**
@@ -91,7 +121,7 @@ export class SpareStock {
    * compete with it; at once where the stock runs low.
    */
   #refillSoon(): void {
-    if (this.#stock.length < this.#size / 2) {
+    if (this.#stock.length < this.#wanted / 2) {
       this.refill();
       return;
     }
@@ -103,7 +133,7 @@ export class SpareStock {
 
   /** Brings the stock back to its size, in the background. */
   refill(): void {
-    const missing = this.#size - this.#stock.length - this.#making.size;
+    const missing = this.#wanted - this.#stock.length - this.#making.size;
     for (let index = 0; index < missing; index++) {
       if (this.#closed || this.#pause !== null || !this.#zygote.isAlive) return;
       const making = this.#make().catch(this.#parts.onError);
@@ -116,6 +146,7 @@ export class SpareStock {
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#later !== null) clearTimeout(this.#later);
+    if (this.#calm !== null) clearTimeout(this.#calm);
     if (this.#pause !== null) clearTimeout(this.#pause);
     const all = [...this.#stock.splice(0), ...this.#unheard];
     await Promise.all(all.map((guest) => guest.remove()));

@@ -31,7 +31,8 @@ describe("POST /runLambda/<NAME>", () => {
     expect(answer.headers.get("access-control-allow-origin")).toBe("*");
     expect(answer.headers.get("x-ol-start")).toBe("warm");
     expect(answer.headers.get("server-timing")).toBe(
-      "queue;dur=0.005, sandbox;dur=1.250, import;dur=0.000, handler;dur=12.345",
+      "queue;dur=0.005, sandbox;dur=1.250, import;dur=0.000, handler;dur=12.345, " +
+        "guest;dur=0.400, total;dur=14.010",
     );
     expect(answer.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
     expect(await answer.text()).toBe('{"name":"Alice"}');

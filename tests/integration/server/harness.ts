@@ -3,12 +3,13 @@
 import { OlError } from "../../../src/common/errors.ts";
 import { type Logger, silentLogger } from "../../../src/common/log.ts";
 import { LatencyHistogram } from "../../../src/common/histogram.ts";
-import type {
-  LambdaService,
-  RunOutcome,
-  RunRequest,
-  StartKind,
-  WorkerStats,
+import {
+  NO_TIMING,
+  type LambdaService,
+  type RunOutcome,
+  type RunRequest,
+  type StartKind,
+  type WorkerStats,
 } from "../../../src/lambda/contract.ts";
 import { type RunningServer, type ServerOptions, startServer } from "../../../src/server/server.ts";
 
@@ -17,7 +18,14 @@ export type Handler = (event: unknown, request: RunRequest) => unknown;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const encoder = new TextEncoder();
-const TIMING = { queueUs: 5, installUs: 0, sandboxUs: 1_250, importUs: 0, handlerUs: 12_345 };
+const TIMING = {
+  ...NO_TIMING,
+  queueUs: 5,
+  sandboxUs: 1_250,
+  handlerUs: 12_345,
+  guestUs: 400,
+  totalUs: 14_010,
+};
 
 /** Runs handlers of this process, with the errors and the order of a real lambda layer. */
 export class MemoryService implements LambdaService {
@@ -66,10 +74,12 @@ export class MemoryService implements LambdaService {
       stages: {
         total: stage,
         queue: none,
+        pull: none,
         install: none,
         sandbox: none,
         import: none,
         handler: none,
+        guest: none,
       },
       caches: {
         handler: { hits: 7, misses: 3, evictions: 1 },
@@ -88,7 +98,8 @@ export class MemoryService implements LambdaService {
         {
           id: "z1",
           parent: null,
-          packages: ["numpy"],
+          imports: ["numpy"],
+          packages: ["numpy-2.1.3-0123456789abcdef0123"],
           hits: 2,
           memoryBytes: 4096,
           importUs: 65_000,

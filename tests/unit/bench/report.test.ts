@@ -9,6 +9,7 @@ import { readResults, samplesOf, writeResults } from "../../../bench/harness/res
 import { writeReport } from "../../../bench/report/page.ts";
 import { figuresOf, withFigures } from "../../../bench/report/readme.ts";
 import { BARS } from "../../../bench/promises.ts";
+import { treeChart } from "../../../bench/report/tree-chart.ts";
 import { byteScale, linearScale, logScale, spread } from "../../../bench/report/scale.ts";
 import { exampleResults } from "./example-results.ts";
 
@@ -25,6 +26,54 @@ beforeAll(async () => {
 });
 
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+describe("treeChart()", () => {
+  const entry = (id: string, parent: string | null, imports: readonly string[], hits = 0) => ({
+    id,
+    parent,
+    imports,
+    hits,
+    memoryBytes: 20 * 2 ** 20,
+    importUs: 65_400,
+  });
+  const svg = treeChart(
+    "<Tree>",
+    ["a run", "of a day"],
+    [
+      entry("z1", null, ["numpy"], 2),
+      entry("z2", "z1", ["pandas"], 1),
+      entry("z3", "z1", ["a", "b", "c", "d", "e"]),
+      entry("z4", "gone", ["flask"], 7),
+    ],
+  );
+  const at = (label: string): { x: number; y: number } => {
+    const found = new RegExp(`<text x="([\\d.]+)" y="([\\d.]+)">${label}<`).exec(svg);
+    return { x: Number(found?.[1]), y: Number(found?.[2]) };
+  };
+
+  test("puts each zygote right of the one that it was forked from, the most used first", () => {
+    expect(at("numpy").x).toBeGreaterThan(at("root").x);
+    expect(at("pandas").x).toBeGreaterThan(at("numpy").x);
+    expect(at("a b c and 2 more").x).toBe(at("pandas").x);
+    // Its parent is not listed any more.
+    expect(at("flask").x).toBe(at("numpy").x);
+    expect(at("flask").y).toBeLessThan(at("numpy").y);
+    expect(at("pandas").y).toBe(at("numpy").y);
+    expect(at("a b c and 2 more").y).toBeGreaterThan(at("pandas").y);
+  });
+
+  test("says the same in words, with every figure, escaped", () => {
+    expect(svg).toContain("<title>&lt;Tree&gt;</title>");
+    expect(svg).toContain(
+      "<desc>a run of a day root: no packages (flask: 7 hits · 20 MiB · 65 ms;",
+    );
+    expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+  });
+
+  test("draws the root where there is nothing else", () => {
+    expect(treeChart("none", [], [])).toContain(">root</text>");
+  });
+});
 
 describe("writeReport()", () => {
   test("writes one page and its pictures, all of them well formed", async () => {

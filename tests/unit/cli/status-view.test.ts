@@ -19,10 +19,12 @@ function stats(changes: Partial<WorkerStats> = {}): WorkerStats {
     stages: {
       total: STAGE,
       queue: STAGE,
+      pull: STAGE,
       install: STAGE,
       sandbox: STAGE,
       import: STAGE,
       handler: STAGE,
+      guest: STAGE,
     },
     caches: {
       handler: { hits: 999, misses: 1, evictions: 0 },
@@ -42,10 +44,11 @@ function stats(changes: Partial<WorkerStats> = {}): WorkerStats {
   };
 }
 
-const zygote = (id: string, parent: string | null, packages: string[]): ZygoteStats => ({
+const zygote = (id: string, parent: string | null, imports: string[]): ZygoteStats => ({
   id,
   parent,
-  packages,
+  imports,
+  packages: imports.map((name) => `${name}-1.0-0123456789abcdef`),
   hits: 12,
   memoryBytes: 34 * MIB,
   importUs: 56_000,
@@ -108,15 +111,15 @@ describe("renderStatus()", () => {
 
   test("draws zygotes below the one that they were forked from", () => {
     const zygotes = [
-      zygote("2", "1", ["numpy", "pandas"]),
+      zygote("2", "1", ["pandas"]),
       zygote("1", "root", ["numpy"]),
-      zygote("3", "root", ["flask"]),
+      zygote("3", "root", Array.from("abcdefgh")),
     ];
     const text = renderStatus(report(worker({ stats: stats({ zygotes }) })), null);
     const about = "12 hits, 34 MiB, imports 56 ms, 2 live";
     expect(text).toEndWith(
       `\nImport cache:\n  worker-0\n    numpy: ${about}\n` +
-        `      numpy pandas: ${about}\n    flask: ${about}\n`,
+        `      pandas: ${about}\n    a b c d e f and 2 more: ${about}\n`,
     );
   });
 

@@ -4,11 +4,14 @@ import { CallStats } from "../../../src/lambda/call-stats.ts";
 import type { CallTiming, RunOutcome, StartKind } from "../../../src/lambda/contract.ts";
 
 const TIMING: CallTiming = {
+  totalUs: 105,
   queueUs: 10,
+  pullUs: 0,
   installUs: 0,
   sandboxUs: 20,
   importUs: 30,
   handlerUs: 40,
+  guestUs: 5,
 };
 
 const fine = (start: StartKind): RunOutcome => ({
@@ -33,9 +36,9 @@ test("calls() counts what is in flight, what is over, and how it began", () => {
   const stats = new CallStats();
   for (let call = 0; call < 4; call++) stats.begin();
   expect(stats.inFlight).toBe(4);
-  stats.end(fine("fresh"), 100);
-  stats.end(fine("warm"), 100);
-  stats.end(failed("lambda_exception", "warm"), 100);
+  stats.end(fine("fresh"));
+  stats.end(fine("warm"));
+  stats.end(failed("lambda_exception", "warm"));
   expect(stats.calls()).toEqual({
     total: 3,
     inFlight: 1,
@@ -47,7 +50,7 @@ test("calls() counts what is in flight, what is over, and how it began", () => {
 test("calls() counts a call without a sandbox by its error only", () => {
   const stats = new CallStats();
   stats.begin();
-  stats.end(failed("queue_full", null), 100);
+  stats.end(failed("queue_full", null));
   expect(stats.calls()).toEqual({
     total: 1,
     inFlight: 0,
@@ -57,22 +60,26 @@ test("calls() counts a call without a sandbox by its error only", () => {
   expect(counts(stats)).toEqual({
     total: 0,
     queue: 0,
+    pull: 0,
     install: 0,
     sandbox: 0,
     import: 0,
     handler: 0,
+    guest: 0,
   });
 });
 
+const ALWAYS = { total: 1, queue: 1, pull: 0, install: 0, handler: 1, guest: 1 };
+
 test.each([
-  ["warm", { total: 1, queue: 1, install: 0, sandbox: 0, import: 0, handler: 1 }],
-  ["unpaused", { total: 1, queue: 1, install: 0, sandbox: 1, import: 0, handler: 1 }],
-  ["zygote", { total: 1, queue: 1, install: 0, sandbox: 1, import: 1, handler: 1 }],
-  ["fresh", { total: 1, queue: 1, install: 0, sandbox: 1, import: 1, handler: 1 }],
+  ["warm", { ...ALWAYS, sandbox: 0, import: 0 }],
+  ["unpaused", { ...ALWAYS, sandbox: 1, import: 0 }],
+  ["zygote", { ...ALWAYS, sandbox: 1, import: 1 }],
+  ["fresh", { ...ALWAYS, sandbox: 1, import: 1 }],
 ] as const)("stages() records of a call that is %s what it went through", (start, wanted) => {
   const stats = new CallStats();
   stats.begin();
-  stats.end(fine(start), 100);
+  stats.end(fine(start));
   expect(counts(stats)).toEqual(wanted);
 });
 
@@ -80,18 +87,27 @@ test("stages() tells the time of each stage", () => {
   const stats = new CallStats();
   for (let call = 0; call < 10; call++) {
     stats.begin();
-    stats.end(fine("fresh"), 100);
+    stats.end(fine("fresh"));
   }
   const p50 = Object.fromEntries(
     Object.entries(stats.stages()).map(([name, { p50: us }]) => [name, us]),
   );
-  expect(p50).toEqual({ total: 100, queue: 10, install: 0, sandbox: 20, import: 30, handler: 40 });
+  expect(p50).toEqual({
+    total: 105,
+    queue: 10,
+    pull: 0,
+    install: 0,
+    sandbox: 20,
+    import: 30,
+    handler: 40,
+    guest: 5,
+  });
 });
 
 test("calls() gives a copy that later calls do not change", () => {
   const stats = new CallStats();
   stats.begin();
   const before = stats.calls();
-  stats.end(fine("warm"), 1);
+  stats.end(fine("warm"));
   expect(before).toMatchObject({ total: 0, inFlight: 1, byStart: { warm: 0 } });
 });

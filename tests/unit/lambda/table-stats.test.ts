@@ -57,14 +57,40 @@ describe("stats()", () => {
     bench.clock.us += 2_000;
     start.resolve();
     await settle();
+    bench.clock.us += 1_000;
     bench.answer(call);
     expect((await call.outcome).timing).toEqual({
-      queueUs: 100,
+      totalUs: 3_100,
+      queueUs: 0,
+      pullUs: 100,
       installUs: 0,
       sandboxUs: 2_000,
       importUs: 333,
       handlerUs: 7,
+      guestUs: 660,
     });
+  });
+
+  test("counts a sandbox that was under way only from when a call waited for it", async () => {
+    await using bench = new TableBench();
+    const start = Promise.withResolvers<void>();
+    bench.pool.gate = start.promise;
+    const early = bench.begin();
+    await settle();
+    bench.clock.us += 5_000;
+    const late = bench.begin();
+    await settle();
+    bench.clock.us += 1_000;
+    start.resolve();
+    await settle();
+    for (const call of [early, late]) bench.answer(call);
+    for (const [call, totalUs] of [
+      [early, 6_000],
+      [late, 1_000],
+    ] as const) {
+      const { timing } = await call.outcome;
+      expect(timing).toMatchObject({ totalUs, queueUs: 0, sandboxUs: totalUs });
+    }
   });
 });
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { NO_TIMING } from "../../../src/lambda/contract.ts";
 import { clip, outcomeAnswer, serverTiming } from "../../../src/server/answers.ts";
 
 describe("serverTiming()", () => {
@@ -15,24 +16,30 @@ describe("serverTiming()", () => {
   ];
   for (const [us, ms] of cases) {
     test(`tells ${us} us as ${ms} ms`, () => {
-      const timing = { queueUs: us, installUs: 0, sandboxUs: 0, importUs: 0, handlerUs: us };
+      const timing = { ...NO_TIMING, queueUs: us, handlerUs: us, totalUs: us };
       expect(serverTiming(timing)).toBe(
-        `queue;dur=${ms}, sandbox;dur=0.000, import;dur=0.000, handler;dur=${ms}`,
+        `queue;dur=${ms}, sandbox;dur=0.000, import;dur=0.000, handler;dur=${ms}, ` +
+          `guest;dur=0.000, total;dur=${ms}`,
       );
     });
   }
 });
 
+test("serverTiming() tells of code and packages only where they were waited for", () => {
+  const timing = { ...NO_TIMING, pullUs: 1_000, installUs: 2_000 };
+  expect(serverTiming(timing)).toStartWith("queue;dur=0.000, pull;dur=1.000, install;dur=2.000, ");
+});
+
 describe("outcomeAnswer()", () => {
   test("shares no headers between answers", () => {
-    const timing = { queueUs: 0, installUs: 0, sandboxUs: 0, importUs: 0, handlerUs: 0 };
+    const timing = { ...NO_TIMING };
     const outcome = { start: "warm" as const, timing, body: new Uint8Array([49]), error: null };
     const answers = ["a", "b", "c"].map((id) => outcomeAnswer(outcome, id));
     expect(answers.map(({ headers }) => headers.get("x-request-id"))).toEqual(["a", "b", "c"]);
   });
 
   test("leaves x-ol-start out where no sandbox was reached", () => {
-    const timing = { queueUs: 0, installUs: 0, sandboxUs: 0, importUs: 0, handlerUs: 0 };
+    const timing = { ...NO_TIMING };
     const outcome = { start: null, timing, body: new Uint8Array([49]), error: null };
     expect(outcomeAnswer(outcome, "a").headers.has("x-ol-start")).toBe(false);
   });

@@ -2,11 +2,11 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 
 import { LOG_BATCH_BYTES } from "../../../src/common/limits.ts";
-import type { RunOutcome } from "../../../src/lambda/contract.ts";
+import { NO_TIMING, type RunOutcome } from "../../../src/lambda/contract.ts";
 import { openBenchmarkLog } from "../../../src/worker/benchmark-log.ts";
 import { type TempDir, tempDir } from "../../helpers/temp-dir.ts";
 
-const TIMING = { queueUs: 1, installUs: 0, sandboxUs: 2, importUs: 3, handlerUs: 4 };
+const TIMING = { ...NO_TIMING, queueUs: 1, installUs: 0, sandboxUs: 2, importUs: 3, handlerUs: 4 };
 const OUTCOME: RunOutcome = { start: "warm", timing: TIMING, body: null, error: null };
 
 let temp: TempDir;

@@ -174,6 +174,35 @@ describe("time", () => {
   });
 });
 
+test("one whose better parent came while it was in use is moved there once it is idle", async () => {
+  const cache = open();
+  await coldStart(cache, packages(["numpy", "pandas"]));
+  const [first] = host.zygotes.keys();
+  host.zygotes.get(first!)!.handlers = 1;
+  for (let round = 0; round < 3; round += 1) await coldStart(cache, packages(["numpy"]));
+  const parents = () => cache.stats().zygotes.map(({ imports, parent }) => [imports, parent]);
+  expect(parents()).toEqual([
+    [["numpy", "pandas"], null],
+    [["numpy"], null],
+  ]);
+  sweep();
+  await cache.settled();
+  expect(cache.stats().zygotes).toHaveLength(2);
+  expect(host.zygotes.has(first!)).toBe(true);
+  host.zygotes.get(first!)!.handlers = 0;
+  sweep();
+  await cache.settled();
+  sweep();
+  await cache.settled();
+  const numpy = cache.stats().zygotes.find(({ parent }) => parent === null)!;
+  expect(numpy.imports).toEqual(["numpy"]);
+  expect(parents()).toEqual([
+    [["numpy"], null],
+    [["pandas"], numpy.id],
+  ]);
+  expect(host.violations).toEqual([]);
+});
+
 describe("memory", () => {
   test("a zygote gets what the budget leaves, and some room to load in", async () => {
     const cache = open({ budgetBytes: 100 * MIB });

@@ -68,7 +68,9 @@ describe("acquire()", () => {
     const zygote = cache.choose(packages(["pandas"], requires));
     expect(modules(zygote)).toEqual(["numpy", "pandas"]);
     expect(cache.stats().zygotes).toHaveLength(2);
-    expect(cache.stats().zygotes[1]?.parent).toBe(cache.stats().zygotes[0]!.id);
+    const [first, second] = cache.stats().zygotes;
+    expect(second?.parent).toBe(first!.id);
+    expect([first?.imports, second?.imports]).toEqual([["numpy"], ["pandas"]]);
   });
 
   test("has nothing for a lambda without packages, and does not count it", () => {
@@ -114,6 +116,29 @@ describe("the tree", () => {
     const { zygotes } = cache.stats();
     expect(zygotes.filter(({ parent }) => parent === null)).toHaveLength(1);
     expect(zygotes).toHaveLength(3);
+  });
+
+  test("gets a zygote with all 64 modules of one small distribution", async () => {
+    const names = Array.from({ length: 64 }, (_, index) => `google.api.part${index}_pb2`);
+    for (const name of names) host.costs.set(name, { us: 500, bytes: MIB / 4 });
+    const dirs = ["googleapis"];
+    const installed: InstalledPackages = {
+      dirs: [{ dir: "googleapis", modules: names }],
+      imports: names,
+      units: names.map((one) => ({ module: one, dirs, declared: true, standard: true })),
+    };
+    const cache = open({ budgetBytes: 200 * MIB });
+    await coldStart(cache, installed);
+    expect(modules(await coldStart(cache, installed))).toEqual(names.toSorted());
+    expect(host.specs[0]!.memoryMaxBytes).toBeGreaterThan(0);
+    // Once it is known, it is taken to need what it needed.
+    host.kill("zygote-1");
+    cache.zygoteGone("zygote-1");
+    await cache.settled();
+    clock.ms += 2000;
+    host.gate = new Promise(() => {});
+    cache.acquire(installed).release(32_000);
+    expect(cache.memoryBytes / MIB).toBeCloseTo(16, 0);
   });
 
   test("shares one creation among calls at once, and bounds how many run", async () => {

@@ -29,6 +29,18 @@ test("of a lambda that declares hundreds of modules, a bounded number is importe
   expect(need.all.size).toBe(500);
 });
 
+test("one distribution with hundreds of modules does not keep others from being imported ahead", () => {
+  const units = names(500).map((module) => ({ module, dirs: ["api"] }));
+  const wanted = { module: "protobuf", dirs: ["protobuf"] };
+  const need = needOf({
+    dirs: [],
+    imports: [],
+    units: [...units, wanted].map((one) => ({ ...one, declared: true, standard: true })),
+  });
+  expect(need.declared.size).toBe(ZYGOTE_UNITS_MAX_COUNT);
+  expect([...need.declared.values()].map(({ module }) => module)).toContain("protobuf");
+});
+
 test("lambdas with 500 modules each cost a bounded number of steps, whatever their calls", async () => {
   const host = new FakeHost();
   const clock = new FakeClock();
