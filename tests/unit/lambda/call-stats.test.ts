@@ -64,6 +64,14 @@ test("calls() counts a call without a sandbox by its error only", () => {
   });
 });
 
+test("calls() counts a refused call among those that are over, and times nothing", () => {
+  const stats = new CallStats();
+  stats.refuse("body_too_large");
+  stats.refuse("body_too_large");
+  expect(stats.calls()).toMatchObject({ total: 2, inFlight: 0, byError: { body_too_large: 2 } });
+  expect(counts(stats)).toMatchObject({ total: 0, handler: 0 });
+});
+
 test.each([
   ["warm", { total: 1, queue: 1, install: 0, sandbox: 0, import: 0, handler: 1 }],
   ["unpaused", { total: 1, queue: 1, install: 0, sandbox: 1, import: 0, handler: 1 }],
