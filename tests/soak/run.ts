@@ -157,6 +157,9 @@ async function main(): Promise<number> {
       ["doomed", doomed],
     ] as const) {
       writeLine(`${name}: ${tally.total} calls, by status ${entries(tally.byStatus)}`);
+      for (const [status, texts] of tally.texts) {
+        writeLine(`${name}: the first of ${status}: ${texts.join(" | ").replaceAll("\n", " ")}`);
+      }
       writeLine(
         `${name}: answers that went astray: ${tally.wrong.length}; kills ${entries(kills)}`,
       );
