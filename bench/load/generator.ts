@@ -43,6 +43,7 @@ class Burst implements ConnectionEvents {
   readonly #result: { -readonly [Key in keyof LoadResult]: LoadResult[Key] } = {
     latencyUs: [],
     lagUs: [],
+    refusedUs: [],
     path: [],
     start: [],
     stages: {},
@@ -155,8 +156,10 @@ class Burst implements ConnectionEvents {
     if (call === undefined) return this.failed(connection, "answer to no call");
     this.#calls.delete(call.sequence);
     this.#lastAnswerUs = atUs;
-    if (answer.status !== 200) this.#fail(`status ${answer.status}`, answer.body.toString());
-    else if (!this.#requests.belongs(answer.body, call.sequence)) {
+    if (answer.status !== 200) {
+      if (answer.status === 429) this.#result.refusedUs.push(atUs - call.intendedUs);
+      this.#fail(`status ${answer.status}`, answer.body.toString());
+    } else if (!this.#requests.belongs(answer.body, call.sequence)) {
       this.#fail("wrong nonce", answer.body.toString("latin1"));
     } else this.#record(call, answer, atUs);
     const waiting = this.#waiting.shift();

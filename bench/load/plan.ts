@@ -59,6 +59,8 @@ export interface LoadResult {
   readonly start: string[];
   /** With `details`: stages of the `server-timing` header in microseconds. */
   readonly stages: Record<string, number[]>;
+  /** The same as `latencyUs` for answers 429: how soon a caller learns that there is no room. */
+  readonly refusedUs: number[];
   /** First intended start to last answer. */
   readonly elapsedUs: number;
   /** Processor time of the generator itself during the burst. */

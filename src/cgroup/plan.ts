@@ -33,12 +33,21 @@ function gapOf(what: string, disables: string, mend: string, fatal = true): Cgro
   return { what, disables, mend, fatal };
 }
 
+const MOUNT_UNIFIED =
+  "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified";
+const MOUNT_CPUACCT =
+  "mkdir -p /sys/fs/cgroup/cpuacct && mount -t cgroup -o cpuacct cgroup /sys/fs/cgroup/cpuacct";
+
+/** How to make writable what would serve a purpose, or null where nothing that would is mounted. */
+function remountOf(name: string, all: readonly Hierarchy[]): string | null {
+  const readOnly = all.find((h) => h.readOnly && (h.kind === "v2" || h.controllers.includes(name)));
+  return readOnly === undefined ? null : `mount -o remount,rw ${readOnly.mountPoint}`;
+}
+
 /** Why a controller cannot be used, and what to do about it. */
 function limitGap(name: LimitController, all: readonly Hierarchy[], kernel: string): CgroupGap {
-  const readOnly = all.find((h) => h.readOnly && (h.kind === "v2" || h.controllers.includes(name)));
-  if (readOnly !== undefined) {
-    return gapOf(name, DISABLES[name], `mount -o remount,rw ${readOnly.mountPoint}`);
-  }
+  const remount = remountOf(name, all);
+  if (remount !== null) return gapOf(name, DISABLES[name], remount);
   // /proc/cgroups: name, hierarchy, number of cgroups, enabled.
   const row = kernel.split("\n").find((line) => line.startsWith(`${name}\t`));
   if (row?.split("\t")[3] === "0") {
@@ -91,17 +100,12 @@ export function planCgroups(
     limitGap(name, hierarchies, procCgroups),
   );
   if (unified === undefined && freezerV1 === undefined) {
-    gaps.push(
-      gapOf(
-        "freezer",
-        "pausing sandboxes and killing all their processes at once",
-        "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified",
-      ),
-    );
+    const disables = "pausing sandboxes and killing all their processes at once";
+    const mend = remountOf("freezer", hierarchies) ?? MOUNT_UNIFIED;
+    gaps.push(gapOf("freezer", disables, mend));
   }
   if (unified === undefined && cpuacctV1 === undefined) {
-    const mend =
-      "mkdir -p /sys/fs/cgroup/cpuacct && mount -t cgroup -o cpuacct cgroup /sys/fs/cgroup/cpuacct";
+    const mend = remountOf("cpuacct", hierarchies) ?? MOUNT_CPUACCT;
     gaps.push(gapOf("cpuacct", "figures of CPU time used", mend, false));
   }
   const hasV1 = hierarchies.some((h) => h.kind === "v1" && h.controllers.length > 0);

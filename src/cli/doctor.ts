@@ -3,13 +3,13 @@
 import { resolve } from "node:path";
 import { defineCommand } from "citty";
 import type { Finding } from "../worker/doctor/contract.ts";
+import { findDockerCluster } from "./docker-cluster.ts";
 import { CLUSTER_ARG, JSON_ARG, openClusterOf, wholeNumberOf } from "./options.ts";
 import { print, printJson } from "./output.ts";
 
 const DEFAULT_WORKER_PORT = 8080;
 const DEFAULT_REGISTRY_PORT = 9000;
 const PORT_MAX = 65_535;
-const DOCKER_SOCKET = "/var/run/docker.sock";
 
 const LABELS: Readonly<Record<Finding["status"], string>> = {
   ok: "ok   ",
@@ -42,7 +42,10 @@ export default defineCommand({
       "status 1 where sandboxes cannot be made. Changes nothing.",
   },
   args: {
-    cluster: { ...CLUSTER_ARG, description: "Also look at this cluster's base; default: none" },
+    cluster: {
+      ...CLUSTER_ARG,
+      description: "Also look at this cluster's base and settings; default: none",
+    },
     port: {
       type: "string",
       alias: ["p"],
@@ -56,13 +59,16 @@ export default defineCommand({
     const paths = isAsked ? await openClusterOf(args.cluster) : null;
     const workerPort =
       args.port === undefined ? DEFAULT_WORKER_PORT : wholeNumberOf("port", args.port, 1, PORT_MAX);
+    const clusterSocket = paths === null ? undefined : findDockerCluster(paths)?.socket;
+    const { defaultDockerSocket } = await import("../base/docker-client.ts");
+    const dockerSocket = clusterSocket ?? defaultDockerSocket();
     const { examine } = await import("../worker/doctor/doctor.ts");
     const { createDoctorHost } = await import("../worker/doctor/host.ts");
     const { findings, isUsable } = await examine(createDoctorHost(), {
       directory: paths?.root ?? resolve("."),
       baseDir: paths?.base ?? null,
       ports: [workerPort, DEFAULT_REGISTRY_PORT],
-      dockerSocket: DOCKER_SOCKET,
+      dockerSocket,
     });
     if (args.json) printJson({ usable: isUsable, findings });
     else print(findings.map(renderFinding).join("") + summaryOf(findings));

@@ -18,6 +18,9 @@ export const S3_ERROR_BODY_MAX_BYTES = 64 * KIB;
 /** Largest document of an S3 store that is read (a page of 1,000 keys), in bytes. */
 export const S3_DOCUMENT_MAX_BYTES = 8 * MIB;
 
+/** Pages of a listing that are read: a million keys, as stores send them. */
+export const S3_LISTING_PAGES_MAX = 1_000;
+
 /** Slowest uplink that an upload gets along with, in bytes per second. */
 export const S3_SEND_MIN_BYTES_PER_SEC = 64 * KIB;
 

@@ -138,8 +138,9 @@ export class GuestConnection {
   received(chunk: Uint8Array): void {
     if (this.#ended) return;
     try {
-      const payloadMax = this.#phase === "waiting" ? EARLY_FRAME_MAX_BYTES : FRAME_MAX_BYTES;
-      for (const frame of this.#reader.push(chunk, payloadMax)) this.#handle(frame);
+      // With the first frame that wait is over, or so is the guest: others may follow in one piece.
+      const firstMax = this.#phase === "waiting" ? EARLY_FRAME_MAX_BYTES : FRAME_MAX_BYTES;
+      for (const frame of this.#reader.push(chunk, firstMax)) this.#handle(frame);
       // Nobody asked for anything: it would only make the worker hold what it sends.
       const isAsked = this.#phase !== "ready" || this.#pending.size > 0;
       if (!isAsked && this.#reader.heldBytes > 0) throw outOfTurn();

@@ -100,11 +100,12 @@ export class FrameReader {
 
   /**
    * @param chunk bytes as they arrived; kept, not copied
-   * @param payloadMax longest payload that may be announced now; default `FRAME_MAX_BYTES`
+   * @param firstMax longest payload of the first frame, which may change what is allowed after it; of
+   *   others, and by default, `FRAME_MAX_BYTES`
    * @returns the frames that are complete now
    * @throws {OlError} protocol_violation where a length or a type cannot be
    */
-  push(chunk: Uint8Array, payloadMax: number = FRAME_MAX_BYTES): Frame[] {
+  push(chunk: Uint8Array, firstMax: number = FRAME_MAX_BYTES): Frame[] {
     if (this.#size === 0) {
       this.#held = chunk;
       this.#size = chunk.byteLength;
@@ -116,6 +117,7 @@ export class FrameReader {
     while (this.#size - start >= FRAME_HEADER_BYTES) {
       const held = this.#held;
       const length = unsigned(held, start);
+      const payloadMax = frames.length === 0 ? firstMax : FRAME_MAX_BYTES;
       if (length > payloadMax) throw violation(`announced a frame of ${length} bytes`);
       const type = held[start + 4] as number;
       if (type < FrameType.READY || type > FrameType.ENCLOSED) {

@@ -1,5 +1,6 @@
 /** Counters and latencies of calls, for `/stats` and `/metrics`. */
 
+import type { ErrorCode } from "../common/errors.ts";
 import { LatencyHistogram } from "../common/histogram.ts";
 import type { RunOutcome, StageStats, StartKind, WorkerStats } from "./contract.ts";
 
@@ -17,7 +18,7 @@ const STAGES = [
 /** Counts what happened to calls since the worker started. */
 export class CallStats {
   readonly #byStart: Record<StartKind, number> = { warm: 0, unpaused: 0, zygote: 0, fresh: 0 };
-  readonly #byError = new Map<string, number>();
+  readonly #byError = new Map<ErrorCode, number>();
   readonly #stages = new Map(STAGES.map((stage) => [stage, new LatencyHistogram()]));
   #total = 0;
   #inFlight = 0;
@@ -39,10 +40,7 @@ export class CallStats {
   end(outcome: RunOutcome): void {
     this.#inFlight -= 1;
     this.#total += 1;
-    if (outcome.error !== null) {
-      const { code } = outcome.error;
-      this.#byError.set(code, (this.#byError.get(code) ?? 0) + 1);
-    }
+    if (outcome.error !== null) this.#countError(outcome.error.code);
     if (outcome.start === null) return;
     this.#byStart[outcome.start] += 1;
     const { timing } = outcome;
@@ -55,6 +53,15 @@ export class CallStats {
     if (outcome.start === "warm") return;
     this.#record("sandbox", timing.sandboxUs);
     if (outcome.start !== "unpaused") this.#record("import", timing.importUs);
+  }
+
+  /**
+   * A call was answered before it began.
+   * @param code why
+   */
+  refuse(code: ErrorCode): void {
+    this.#total += 1;
+    this.#countError(code);
   }
 
   /** @returns calls as in `WorkerStats.calls`, but for the queue */
@@ -74,6 +81,10 @@ export class CallStats {
       return [stage, histogram?.summary() ?? { count: 0, p50: 0, p90: 0, p99: 0 }];
     });
     return Object.fromEntries(entries) as WorkerStats["stages"];
+  }
+
+  #countError(code: ErrorCode): void {
+    this.#byError.set(code, (this.#byError.get(code) ?? 0) + 1);
   }
 
   #record(stage: (typeof STAGES)[number], us: number): void {

@@ -1,6 +1,6 @@
 /** What the server asks of the lambda layer; the server knows nothing below this. */
 
-import type { OlError } from "../common/errors.ts";
+import type { ErrorCode, OlError } from "../common/errors.ts";
 import type { SandboxUsage } from "../sandbox/contract.ts";
 
 /** How a call got its sandbox, as told in `x-ol-start`. */
@@ -90,6 +90,7 @@ export interface ZygoteStats {
 export interface WorkerStats {
   readonly uptimeMs: number;
   readonly calls: {
+    /** Calls that were answered, those included that were refused before they got here. */
     readonly total: number;
     readonly inFlight: number;
     readonly queued: number;
@@ -138,6 +139,8 @@ export interface WorkerStats {
 export interface LambdaService {
   /** Runs a lambda; resolves for failures too. */
   run(request: RunRequest): Promise<RunOutcome>;
+  /** Counts a call that the server answered itself: its body was too large, its name cannot be one. */
+  refused(code: ErrorCode): void;
   stats(): WorkerStats;
   /** True once the worker stops taking calls: the server answers 503. */
   readonly draining: boolean;

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
+import type { ErrorCode } from "../common/errors.ts";
 import { LAMBDA_FORGET_INTERVAL_MS, STARTS_MAX } from "../common/limits.ts";
 import type { Logger } from "../common/log.ts";
 import type { Config } from "../config/config.ts";
@@ -110,6 +111,10 @@ export class LambdaTable implements LambdaService {
     this.#stats.end(outcome);
     if (this.#stats.inFlight === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
     return outcome;
+  }
+
+  refused(code: ErrorCode): void {
+    this.#stats.refuse(code);
   }
 
   /** @param bytes that all zygotes of the import cache hold now */

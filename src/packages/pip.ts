@@ -57,17 +57,30 @@ const ENDINGS: Readonly<Record<CommandResult["outcome"], string>> = {
   output_limit: "it wrote more than installer_limits.scratch_mb",
 };
 
+/** Why it could not reach an index: to pip a warning, and the packages there simply do not exist then. */
+const CONNECTION_BROKEN = /^\s*WARNING: Retrying .* (after connection broken by .*)$/;
+
+function connectionTrouble(lines: readonly string[]): string[] {
+  const last = lines.findLast((line) => CONNECTION_BROKEN.test(line));
+  const words = last === undefined ? undefined : CONNECTION_BROKEN.exec(last)?.[1];
+  // Where in its memory pip had the connection is of no use to anybody.
+  return words === undefined ? [] : [`given up ${words.replace(/<\S+ object at 0x\w+>: /, "")}`];
+}
+
 /**
  * @param result how pip ended
- * @returns its own last words: errors with what belongs to them, no warnings and notices
+ * @returns its own last words: errors with what belongs to them, no warnings and notices but for the
+ *   last one that a connection broke
  */
 export function pipWords(result: CommandResult): string {
-  const said = result.stderr.trim() === "" ? result.stdout : result.stderr;
-  const lines = said
-    .split(/\r?\n/)
-    .filter((line) => line.trim() !== "" && !/^\s*(?:WARNING|DEPRECATION|\[notice\])/.test(line));
+  const said = (result.stderr.trim() === "" ? result.stdout : result.stderr).split(/\r?\n/);
+  const lines = said.filter(
+    (line) => line.trim() !== "" && !/^\s*(?:WARNING|DEPRECATION|\[notice\])/.test(line),
+  );
   const first = lines.findIndex((line) => /^\s*error:/i.test(line));
-  const words = (first < 0 ? lines : lines.slice(first)).join("\n").trim();
+  const errors = first < 0 ? lines : lines.slice(first);
+  const isTold = errors.some((line) => line.includes("Max retries exceeded"));
+  const words = [...(isTold ? [] : connectionTrouble(said)), ...errors].join("\n").trim();
   if (words.length <= INSTALL_MESSAGE_MAX_CHARS) return words;
   return `…${words.slice(-INSTALL_MESSAGE_MAX_CHARS)}`;
 }

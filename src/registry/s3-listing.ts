@@ -1,5 +1,7 @@
 /** What a bucket of an S3 store holds, page by page. */
 
+import { OlError } from "../common/errors.ts";
+import { S3_LISTING_PAGES_MAX } from "../common/limits.ts";
 import { noBucket, readDocument, type S3Requests } from "./s3-client.ts";
 import { unquoted } from "./s3-download.ts";
 import { xmlChildren, xmlChildText } from "./store/body.ts";
@@ -18,7 +20,8 @@ export interface ListedObject {
  * @param requests to the bucket
  * @param max how many objects are enough; null for all
  * @param take gets each object below the address's prefix, in the order of keys
- * @throws {OlError} registry_unavailable, also where there is no such bucket; registry_denied
+ * @throws {OlError} registry_unavailable, also where there is no such bucket or no end of pages;
+ *   registry_denied
  */
 export async function listObjects(
   requests: S3Requests,
@@ -27,7 +30,7 @@ export async function listObjects(
 ): Promise<void> {
   const { prefix } = requests.address;
   let token: string | undefined;
-  do {
+  for (let pages = 0; pages < S3_LISTING_PAGES_MAX; pages++) {
     const query: [string, string][] = [
       ["list-type", "2"],
       // Keys may hold characters that XML cannot.
@@ -43,14 +46,31 @@ export async function listObjects(
     const isEncoded = xmlChildText(page, "EncodingType") === "url";
     for (const item of xmlChildren(page, "Contents")) take(objectOf(item, isEncoded));
     const isTruncated = max === null && xmlChildText(page, "IsTruncated") === "true";
-    token = isTruncated ? xmlChildText(page, "NextContinuationToken") : undefined;
-  } while (token !== undefined);
+    const next = isTruncated ? xmlChildText(page, "NextContinuationToken") : undefined;
+    if (next === undefined) return;
+    if (next === token) break;
+    token = next;
+  }
+  throw new OlError(
+    "registry_unavailable",
+    "Cannot use the registry: the listing of its S3 store does not come to an end",
+    { op: "registry.list" },
+  );
+}
+
+/** A key as it is where what should be its escapes are none. */
+function decoded(key: string): string {
+  try {
+    return decodeURIComponent(key.replaceAll("+", " "));
+  } catch {
+    return key;
+  }
 }
 
 function objectOf(item: unknown, isEncoded: boolean): ListedObject {
   const key = xmlChildText(item, "Key") ?? "";
   return {
-    key: isEncoded ? decodeURIComponent(key.replaceAll("+", " ")) : key,
+    key: isEncoded ? decoded(key) : key,
     etag: unquoted(xmlChildText(item, "ETag") ?? ""),
     sizeBytes: Number(xmlChildText(item, "Size") ?? 0),
     modifiedMs: Date.parse(xmlChildText(item, "LastModified") ?? "") || 0,

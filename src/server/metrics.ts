@@ -61,7 +61,9 @@ const METRICS: readonly Metric[] = [
   gauge("ol_uptime_seconds", "Time since the worker started.", [], (s) => plain(s.uptimeMs / 1000)),
   gauge("ol_lambdas", "Lambdas with state in this worker.", [], (s) => plain(s.lambdas)),
 
-  counter("ol_calls_total", "Calls accepted.", [], (s) => plain(s.calls.total)),
+  counter("ol_calls_total", "Calls answered, refused ones included.", [], (s) =>
+    plain(s.calls.total),
+  ),
   gauge("ol_calls_in_flight", "Calls being handled.", [], (s) => plain(s.calls.inFlight)),
   gauge("ol_calls_queued", "Calls waiting for an instance.", [], (s) => plain(s.calls.queued)),
   counter("ol_call_starts_total", "Calls by how they got their sandbox.", ["start"], (s) =>

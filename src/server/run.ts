@@ -9,7 +9,7 @@ import { BODIES_MAX_BYTES } from "../common/limits.ts";
 import type { LogFields, Logger } from "../common/log.ts";
 import { requireLambdaName } from "../common/names.ts";
 import type { LambdaService, RunOutcome, RunRequest } from "../lambda/contract.ts";
-import { clip, errorAnswer, outcomeAnswer } from "./answers.ts";
+import { type AnswerHeaders, clip, errorAnswer, outcomeAnswer } from "./answers.ts";
 import { BodyBudget, type BodyLimits, readBody } from "./body.ts";
 
 /** One finished call, for logs and benchmarks. */
@@ -95,16 +95,22 @@ export class RunRoute {
       onCall?.({ lambda: call.name, requestId: call.requestId, outcome });
       return outcomeAnswer(outcome, call.requestId);
     } catch (error) {
-      return this.#refuse(toOlError(error), call.requestId, false);
+      return this.#fail(toOlError(error), call.requestId);
     } finally {
       this.#inFlight -= 1;
       if (this.#inFlight === 0 && this.#onIdle.length > 0) this.#wakeIdle();
     }
   }
 
+  /** A call that the lambda layer never sees, but that its figures must not lack. */
   #refuse(error: OlError, requestId: string, closeConnection: boolean): Response {
+    this.#options.service.refused(error.code);
+    return this.#fail(error, requestId, closeConnection ? { connection: "close" } : {});
+  }
+
+  #fail(error: OlError, requestId: string, extra: AnswerHeaders = {}): Response {
     this.#logFailure(error, requestId);
-    return errorAnswer(error, requestId, closeConnection ? { connection: "close" } : {});
+    return errorAnswer(error, requestId, extra);
   }
 
   #logFailure(error: OlError, requestId: string, lambda?: string): void {

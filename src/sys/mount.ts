@@ -9,6 +9,7 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
   SYS_mount_setattr,
+  SYS_move_mount,
   SYS_open_tree,
 } from "./constants.ts";
 
@@ -19,6 +20,9 @@ const libc = openLibc({
 const tree = openLibc({ syscall: { args: ["i64", "i32", "cstring", "u32"], returns: "i64" } });
 const attributes = openLibc({
   syscall: { args: ["i64", "i32", "cstring", "u32", "ptr", "u64"], returns: "i64" },
+});
+const move = openLibc({
+  syscall: { args: ["i64", "i32", "cstring", "i32", "cstring", "u32"], returns: "i64" },
 });
 const pivot = openLibc({ syscall: { args: ["i64", "cstring", "cstring"], returns: "i64" } });
 
@@ -124,4 +128,30 @@ export function pivotInto(root: string): void {
     () => libc.umount2(".", MNT_DETACH),
   );
   process.chdir("/");
+}
+
+/**
+ * Asks for a mount to be attached that is none, which changes nothing: the errno tells whether the
+ * call could be made.
+ * @throws {SyscallError} always; EBADF where it could
+ */
+export function moveNoMount(): void {
+  const MOVE_MOUNT_F_EMPTY_PATH = 4;
+  check(
+    "move_mount",
+    () => "no mount",
+    () => move.syscall(SYS_move_mount, -1, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH),
+  );
+}
+
+/**
+ * Asks for a root that is nowhere, which changes nothing: the errno tells whether the call could be made.
+ * @throws {SyscallError} always; ENOENT where it could
+ */
+export function pivotNowhere(): void {
+  check(
+    "pivot_root",
+    () => "nowhere",
+    () => pivot.syscall(SYS_pivot_root, "", ""),
+  );
 }

@@ -113,8 +113,13 @@ except RuntimeError as error:
 });
 
 const BOMBS: readonly (readonly [string, string, number, string])[] = [
-  ["heap", "return len(bytearray(1 << 30))", 502, "mem_mb"],
-  ["many small objects", "held = []\nwhile True:\n    held.append(b'x' * 4096)", 502, "mem_mb"],
+  ["heap", "return len(bytearray(1 << 30))", 502, "more memory than its limit"],
+  [
+    "many small objects",
+    "held = []\nwhile True:\n    held.append(b'x' * 4096)",
+    502,
+    "more memory than its limit",
+  ],
 ];
 
 /** The fields of the last log line about a lambda. */

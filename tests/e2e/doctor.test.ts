@@ -1,10 +1,10 @@
-/** `ol doctor` on this machine with one thing after the other taken away for real. */
+/** `ol doctor` on this machine as it is; what it says of one that lacks something is in `doctor-lacks.test.ts`. */
 
 import { describe, expect, test } from "bun:test";
 import { chmodSync } from "node:fs";
-import { OL, ol, type RunResult } from "../helpers/ol.ts";
+import { OL, ol, olDone, type RunResult } from "../helpers/ol.ts";
 import { requires } from "../helpers/requires.ts";
-import { tempDir } from "../helpers/temp-dir.ts";
+import { type TempDir, tempDir } from "../helpers/temp-dir.ts";
 
 interface Finding {
   readonly id: string;
@@ -19,7 +19,18 @@ interface Report {
   readonly findings: readonly Finding[];
 }
 
-const asRoot = requires({ root: true, programs: ["unshare", "mount", "setpriv"] });
+const asRoot = requires({ root: true, programs: ["unshare", "setpriv"] });
+
+/** The executable where anybody may run it. */
+async function copyOl(dir: TempDir): Promise<string> {
+  const copy = dir.join("ol");
+  await Bun.write(copy, Bun.file(OL));
+  chmodSync(dir.path, 0o755);
+  chmodSync(copy, 0o755);
+  return copy;
+}
+
+const AS_NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
 function reportOf({ stdout }: RunResult): Report {
   return JSON.parse(stdout) as Report;
@@ -29,15 +40,6 @@ function findingOf(report: Report, id: string): Finding {
   const found = report.findings.find((finding) => finding.id === id);
   if (found === undefined) throw new Error(`no ${id} in ${JSON.stringify(report)}`);
   return found;
-}
-
-/** Runs `ol doctor --json` in a mount namespace of its own, after a shell script has changed it. */
-async function doctorAfter(script: string): Promise<{ result: RunResult; report: Report }> {
-  const command = `set -e; ${script}; exec ${OL} doctor --json`;
-  const result = await ol(["--mount", "--propagation", "private", "sh", "-c", command], {
-    program: "/usr/bin/unshare",
-  });
-  return { result, report: reportOf(result) };
 }
 
 describe("ol doctor", () => {
@@ -57,15 +59,10 @@ describe("ol doctor", () => {
 
   asRoot("tells an ordinary user to become root, and exits 1", async () => {
     using dir = tempDir();
-    // The executable may lie where only root can go.
-    const copy = dir.join("ol");
-    await Bun.write(copy, Bun.file(OL));
-    chmodSync(dir.path, 0o755);
-    chmodSync(copy, 0o755);
-    const result = await ol(
-      ["--reuid=65534", "--regid=65534", "--clear-groups", copy, "doctor", "--json"],
-      { program: "/usr/bin/setpriv", env: { HOME: "/tmp" } },
-    );
+    const result = await ol([...AS_NOBODY, await copyOl(dir), "doctor", "--json"], {
+      program: "/usr/bin/setpriv",
+      env: { HOME: "/tmp" },
+    });
     const report = reportOf(result);
     expect(findingOf(report, "user")).toMatchObject({
       status: "fail",
@@ -73,51 +70,6 @@ describe("ol doctor", () => {
     });
     expect(findingOf(report, "mount-calls").status).toBe("skip");
     expect(result.exitCode).toBe(1);
-  });
-
-  asRoot("without any cgroup file system names each controller and how to mount it", async () => {
-    const { result, report } = await doctorAfter("mount -t tmpfs none /sys/fs/cgroup");
-    for (const id of ["cgroup-memory", "cgroup-cpu", "cgroup-pids", "cgroup-freezer"]) {
-      expect(findingOf(report, id)).toMatchObject({
-        status: "fail",
-        mend: expect.stringContaining("mount -t cgroup"),
-      });
-    }
-    expect([report.usable, result.exitCode]).toEqual([false, 1]);
-  });
-
-  asRoot("with a read-only cgroup file system names the remount", async () => {
-    const script =
-      "for m in $(findmnt -nro TARGET -t cgroup,cgroup2); do mount -o remount,bind,ro $m; done";
-    const { result, report } = await doctorAfter(script);
-    expect(findingOf(report, "cgroup-memory")).toMatchObject({
-      status: "fail",
-      mend: expect.stringContaining("remount,rw"),
-    });
-    expect(result.exitCode).toBe(1);
-  });
-
-  asRoot("without Python names the package", async () => {
-    const script =
-      "for p in /usr/bin /usr/local/bin; do [ -e $p/python3 ] && mount --bind /dev/null $(readlink -f $p/python3) || true; done";
-    const { result, report } = await doctorAfter(script);
-    expect(findingOf(report, "python")).toMatchObject({
-      status: "fail",
-      mend: expect.stringContaining("apt-get install python3"),
-    });
-    expect(findingOf(report, "pip").status).toBe("skip");
-    expect(result.exitCode).toBe(1);
-  });
-
-  asRoot("without pip only warns, and says what does not work", async () => {
-    const script =
-      "for d in /usr/lib/python3/dist-packages/pip /usr/lib/python3/site-packages/pip /usr/local/lib/python3*/dist-packages/pip; do [ -d $d ] && mount -t tmpfs none $d || true; done";
-    const { result, report } = await doctorAfter(script);
-    expect(findingOf(report, "pip")).toMatchObject({
-      status: "warn",
-      disables: "lambdas with PyPI packages",
-    });
-    expect(result.exitCode).toBe(0);
   });
 
   asRoot("with user namespaces forbidden names the sysctl", async () => {
@@ -135,13 +87,6 @@ describe("ol doctor", () => {
     expect(result.exitCode).toBe(1);
   });
 
-  asRoot("with a full disk warns", async () => {
-    const { report } = await doctorAfter(
-      "mkdir -p /mnt; mount -t tmpfs -o size=1m none /mnt; cd /mnt",
-    );
-    expect(findingOf(report, "disk").status).toBe("warn");
-  });
-
   test("with a port taken says which, and how to go on", async () => {
     const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     const { stdout } = await ol(["doctor", "--json", `--port=${listener.port}`]);
@@ -150,13 +95,43 @@ describe("ol doctor", () => {
     expect(finding).toMatchObject({ status: "warn", mend: expect.stringContaining("--port") });
   });
 
-  test("without PATH names the programs that are missing", async () => {
+  test("without Docker says what does not need it, and how to get it", async () => {
     using dir = tempDir();
-    const result = await ol(["doctor", "--json"], { env: { PATH: dir.path } });
-    const report = reportOf(result);
-    expect(findingOf(report, "programs").mend).toContain("apt-get install");
-    expect(findingOf(report, "namespaces").status).toBe("skip");
-    expect(result.exitCode).toBe(1);
+    const env = { DOCKER_HOST: `unix://${dir.join("none.sock")}` };
+    const result = await ol(["doctor", "--json"], { env });
+    expect(findingOf(reportOf(result), "docker")).toMatchObject({
+      status: "warn",
+      found: expect.stringMatching(/none\.sock \(ENOENT\)$/),
+      disables: expect.stringContaining('"sock" does not need it'),
+      mend: expect.stringContaining("apt-get install docker.io"),
+    });
+  });
+
+  asRoot("looks for Docker where the cluster's setting says, and finds it there", async () => {
+    using dir = tempDir();
+    const cluster = `--cluster=${dir.join("cluster")}`;
+    const socket = dir.join("docker.sock");
+    await olDone(["new", cluster]);
+    await olDone(["setconf", cluster, JSON.stringify({ docker: { socket } })]);
+    const askedAs = async (program: string, ...args: string[]): Promise<Finding> =>
+      findingOf(reportOf(await ol(args, { program, env: { HOME: "/tmp" } })), "docker");
+    expect(await askedAs(OL, "doctor", "--json", cluster)).toMatchObject({
+      status: "warn",
+      found: expect.stringContaining(socket),
+    });
+    const daemon = Bun.serve({ unix: socket, fetch: () => new Response("OK") });
+    try {
+      expect((await askedAs(OL, "doctor", "--json", cluster)).status).toBe("ok");
+      chmodSync(socket, 0o600);
+      const copy = await copyOl(dir);
+      const asked = ["/usr/bin/env", `DOCKER_HOST=unix://${socket}`, copy, "doctor", "--json"];
+      expect(await askedAs("/usr/bin/setpriv", ...AS_NOBODY, ...asked)).toMatchObject({
+        status: "warn",
+        mend: expect.stringContaining("group docker"),
+      });
+    } finally {
+      await daemon.stop(true);
+    }
   });
 
   test("refuses a port that is none with status 2", async () => {

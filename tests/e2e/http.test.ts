@@ -112,6 +112,7 @@ describe("a worker over HTTP", () => {
     const stats = JSON.parse(await get("/stats")) as { calls: { total: number } };
     const total = /^ol_calls_total (\d+)$/m.exec(await get("/metrics"))?.[1];
     expect(Number(total)).toBe(stats.calls.total);
+    expect(await get("/metrics")).toContain('ol_call_errors_total{code="body_too_large"} 1\n');
     expect(stats.calls.total).toBeGreaterThan(200);
   });
 });

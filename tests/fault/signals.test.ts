@@ -50,6 +50,7 @@ describe("a busy worker", () => {
       const refused = await worker.call("nonce", {});
       expect(refused.status).toBe(503);
       expect(refused.headers.get("retry-after")).toMatch(/^\d+$/);
+      expect((await worker.stats()).calls.byError).toEqual({ draining: 1 });
       await Promise.all(calls);
       expect(tally.others(200)).toEqual([]);
       expect(tally.wrong).toEqual([]);

@@ -18,6 +18,8 @@ const KILLS = 6;
 let worker: TestWorker;
 
 beforeAll(async () => {
+  // Opens the descriptor that is kept in reserve for as long as the process lives.
+  detectCgroups();
   worker = await startWorker({ registry_cache_ms: 50 });
 });
 afterAll(() => worker.stop());

@@ -8,6 +8,7 @@ import * as fc from "fast-check";
 import { writeSync } from "node:fs";
 import { parseArgs } from "node:util";
 
+import { ANSWER_TARGETS } from "./answer-targets.ts";
 import { INPUT_TARGETS } from "./input-targets.ts";
 import { networkTargets } from "./network-targets.ts";
 import { PROTOCOL_TARGETS } from "./protocol-targets.ts";
@@ -57,7 +58,7 @@ async function main(): Promise<number> {
   const network = await networkTargets();
   const scores = new Map<string, Score>();
   try {
-    const all = [...PROTOCOL_TARGETS, ...INPUT_TARGETS, ...network.targets];
+    const all = [...PROTOCOL_TARGETS, ...INPUT_TARGETS, ...ANSWER_TARGETS, ...network.targets];
     const chosen = all.filter(({ name }) => values.only === undefined || name === values.only);
     if (chosen.length === 0) {
       writeLine(`no such target; there are: ${all.map(({ name }) => name).join(", ")}`);

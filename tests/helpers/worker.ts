@@ -39,7 +39,11 @@ export interface TestWorker {
 
 /** The part of `/stats` that tests look at. */
 export interface WorkerFigures {
-  readonly calls: { readonly inFlight: number; readonly queued: number };
+  readonly calls: {
+    readonly inFlight: number;
+    readonly queued: number;
+    readonly byError: Readonly<Record<string, number>>;
+  };
   readonly sandboxes: { readonly live: number; readonly paused: number; readonly busy: number };
   readonly memory: { readonly reservedBytes: number; readonly workerRssBytes: number };
   readonly lambdas: number;

@@ -28,18 +28,28 @@ function explainExit(exit: ChildExit): OlError {
   return new OlError("sandbox_create", message, { retryable: true });
 }
 
+/** Below this share of its limit, it was not the limit at which it was killed. */
+const OWN_LIMIT_SHARE = 0.9;
+
+function outOfMemory(guest: GuestProcess, memoryMaxBytes: number): OlError {
+  const details = guest.costs();
+  const peakBytes = details["memoryPeakBytes"] ?? memoryMaxBytes;
+  const message =
+    peakBytes < memoryMaxBytes * OWN_LIMIT_SHARE
+      ? "The machine ran out of memory and ended the lambda, which was within its limit (limits.mem_mb)"
+      : "The lambda needed more memory than its limit (limits.mem_mb) and was ended";
+  return new OlError("sandbox_out_of_memory", message, { details });
+}
+
 /**
  * @param guest one whose stream has ended
+ * @param memoryMaxBytes its limit
  * @returns the reason, from the zygote's report and the kernel's count of out-of-memory kills
  */
-export async function explainEnd(guest: GuestProcess): Promise<OlError> {
+export async function explainEnd(guest: GuestProcess, memoryMaxBytes: number): Promise<OlError> {
   const exit = await guest.exitReport();
   if (guest.outOfMemoryKills > 0 && (exit === null || exit.kind === "signalled")) {
-    return new OlError(
-      "sandbox_out_of_memory",
-      "The lambda needed more memory than its limit (limits.mem_mb) and was ended",
-      { details: guest.costs() },
-    );
+    return outOfMemory(guest, memoryMaxBytes);
   }
   return exit === null ? died("The lambda's process ended") : explainExit(exit);
 }

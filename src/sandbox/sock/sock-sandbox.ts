@@ -177,7 +177,8 @@ export class SockSandbox implements Sandbox {
     const guest = this.#guest;
     // Where the stream just ended, its end is explained before the cgroup forgets; else it is
     // killed first and nobody asks it anything more.
-    this.#reason = reason ?? (await explainEnd(guest).catch(toOlError));
+    this.#reason =
+      reason ?? (await explainEnd(guest, this.#limits.memoryMaxBytes).catch(toOlError));
     guest.connection.fail(this.#reason);
     this.#resolveGone(this.#reason);
     const isEmpty = await guest.remove();

@@ -71,12 +71,13 @@ const CONTAINER_HINT = "in a container: run it with --privileged";
 
 /**
  * @param host the machine
- * @returns whether open_tree and mount_setattr really work here
+ * @returns whether the calls that put a root together really work here
  */
 export function checkMountCalls(host: DoctorHost): Finding {
   if (host.uid !== 0) return skip("mount-calls", "can be tried by root only");
   const failure = host.tryMountCalls();
-  if (failure === null) return ok("mount-calls", "open_tree and mount_setattr work");
+  if (failure === null)
+    return ok("mount-calls", "open_tree, mount_setattr, move_mount and pivot_root work");
   const mend =
     failure.errnoName === "ENOSYS"
       ? "upgrade the kernel to Linux 5.12 or newer"
@@ -141,13 +142,20 @@ export function checkSeccomp(host: DoctorHost): Finding {
   const actions = host.readText("/proc/sys/kernel/seccomp/actions_avail")?.trim().split(" ") ?? [];
   const wanted = ["kill_process", "errno", "allow"];
   const missing = wanted.filter((action) => !actions.includes(action));
-  if (missing.length === 0) return ok("seccomp", "filters can be installed");
+  if (missing.length === 0) return checkFilters(host);
   const found =
     actions.length === 0
       ? "the kernel has no seccomp filters"
       : `seccomp lacks ${missing.join(", ")}`;
   const mend = "use a kernel with CONFIG_SECCOMP_FILTER=y (Linux 4.14 or newer)";
   return fail("seccomp", found, SOCK_ENGINE, mend);
+}
+
+function checkFilters(host: DoctorHost): Finding {
+  const errnoName = host.trySeccomp();
+  if (errnoName === null) return ok("seccomp", "filters can be installed");
+  const mend = `allow the call: ${CONTAINER_HINT}, or with a seccomp profile that permits it`;
+  return fail("seccomp", `prctl(PR_SET_SECCOMP) fails with ${errnoName}`, SOCK_ENGINE, mend);
 }
 
 /**

@@ -44,8 +44,10 @@ export interface DoctorHost {
   /** Runs a program to its end, bounded in time. */
   run(argv: readonly string[]): ProgramResult;
   cgroups(): CgroupHost;
-  /** Clones a mount and makes it read-only: @returns the call that fails and its errno, or null. */
+  /** Tries each call that puts a root together: @returns the first that fails and its errno, or null. */
   tryMountCalls(): { readonly call: string; readonly errnoName: string } | null;
+  /** @returns null where a filter of system calls could be installed, else the errno's name */
+  trySeccomp(): string | null;
   /** @returns null where the port can be listened on, else the errno's name */
   tryPort(port: number): string | null;
   diskSpace(path: string): DiskSpace | null;

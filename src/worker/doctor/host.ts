@@ -6,8 +6,14 @@ import { detectCgroups } from "../../cgroup/host.ts";
 import { type CgroupIo, systemCgroupIo } from "../../cgroup/io.ts";
 import { errnoNameOf } from "../../common/errors.ts";
 import { DOCTOR_DOCKER_TIMEOUT_MS, DOCTOR_PROGRAM_TIMEOUT_MS } from "../../common/limits.ts";
-import { MOUNT_ATTR_RDONLY } from "../../sys/constants.ts";
-import { openTreeClone, setDetachedMountAttributes } from "../../sys/mount.ts";
+import { MOUNT_ATTR_RDONLY, PR_SET_SECCOMP, SECCOMP_MODE_FILTER } from "../../sys/constants.ts";
+import {
+  moveNoMount,
+  openTreeClone,
+  pivotNowhere,
+  setDetachedMountAttributes,
+} from "../../sys/mount.ts";
+import { prctl } from "../../sys/process.ts";
 import type { DiskSpace, DoctorHost, ProgramResult } from "./contract.ts";
 
 /** @returns the machine that this runs on */
@@ -20,6 +26,7 @@ export function createDoctorHost(): DoctorHost {
     run,
     cgroups: () => detectCgroups(REACHABLE_CGROUPS),
     tryMountCalls,
+    trySeccomp,
     tryPort,
     diskSpace,
     dockerProblem,
@@ -83,12 +90,38 @@ function tryMountCalls(): { call: string; errnoName: string } | null {
     fd = openTreeClone("/proc");
     call = "mount_setattr";
     setDetachedMountAttributes(fd, MOUNT_ATTR_RDONLY);
-    return null;
   } catch (error) {
     return { call, errnoName: errnoNameOf(error) ?? String(error) };
   } finally {
     if (fd >= 0) closeSync(fd);
   }
+  return (
+    failureOf("move_mount", moveNoMount, "EBADF") ?? failureOf("pivot_root", pivotNowhere, "ENOENT")
+  );
+}
+
+/** Makes a call whose arguments cannot be good: only where it may be made are they looked at. */
+function failureOf(
+  call: string,
+  attempt: () => void,
+  wanted: string,
+): { call: string; errnoName: string } | null {
+  try {
+    attempt();
+    return null;
+  } catch (error) {
+    const errnoName = errnoNameOf(error) ?? String(error);
+    return errnoName === wanted ? null : { call, errnoName };
+  }
+}
+
+function installNoFilter(): void {
+  prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER);
+}
+
+/** A filter at address 0 is refused with EFAULT by a kernel that would take a good one. */
+function trySeccomp(): string | null {
+  return failureOf("prctl", installNoFilter, "EFAULT")?.errnoName ?? null;
 }
 
 function tryPort(port: number): string | null {

@@ -1,6 +1,6 @@
 /** A server over a real lambda service in memory, for the server's tests. */
 
-import { OlError } from "../../../src/common/errors.ts";
+import { type ErrorCode, OlError } from "../../../src/common/errors.ts";
 import { type Logger, silentLogger } from "../../../src/common/log.ts";
 import { LatencyHistogram } from "../../../src/common/histogram.ts";
 import {
@@ -35,6 +35,7 @@ export class MemoryService implements LambdaService {
   readonly byError: Record<string, number> = {};
   readonly byStart: Record<StartKind, number> = { warm: 0, unpaused: 0, zygote: 0, fresh: 0 };
   draining = false;
+  refusals = 0;
   start: StartKind | null = "warm";
 
   async run(request: RunRequest): Promise<RunOutcome> {
@@ -59,13 +60,18 @@ export class MemoryService implements LambdaService {
     }
   }
 
+  refused(code: ErrorCode): void {
+    this.refusals += 1;
+    this.byError[code] = (this.byError[code] ?? 0) + 1;
+  }
+
   stats(): WorkerStats {
     const stage = this.total.summary();
     const none = { count: 0, p50: 0, p90: 0, p99: 0 };
     return {
       uptimeMs: 12_000,
       calls: {
-        total: this.requests.length,
+        total: this.requests.length + this.refusals,
         inFlight: 0,
         queued: 0,
         byStart: this.byStart,

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { WorkerStats } from "../../../src/lambda/contract.ts";
 import { promtool } from "../../helpers/promtool.ts";
-import { type Harness, startHarness } from "./harness.ts";
+import { BODY_MAX_BYTES, type Harness, startHarness } from "./harness.ts";
 
 let harness: Harness;
 
@@ -67,6 +67,22 @@ describe("GET /metrics", () => {
     expect(samples.get("ol_zygotes_memory_bytes")).toBe(4096);
     expect(types.get("ol_calls_total")).toBe("counter");
     expect(types.get("ol_sandboxes")).toBe("gauge");
+  });
+
+  test.each([
+    ["a body that is too large", "body_too_large", 413, "echo", "x".repeat(BODY_MAX_BYTES + 1)],
+    ["a name that cannot be one", "lambda_name_invalid", 404, "a%20b", "1"],
+    ["a call while draining", "draining", 503, "echo", "1"],
+  ] as const)("counts %s, which no lambda sees", async (_, code, status, name, body) => {
+    const series = `ol_call_errors_total{code="${code}"}`;
+    const before = parsePage(await scrape()).samples;
+    harness.service.draining = code === "draining";
+    const answer = await fetch(`${harness.url}/run/${name}`, { method: "POST", body });
+    expect(answer.status).toBe(status);
+    const { samples } = parsePage(await scrape());
+    harness.service.draining = false;
+    const grown = (of: string): number => (samples.get(of) ?? 0) - (before.get(of) ?? 0);
+    expect([grown(series), grown("ol_calls_total")]).toEqual([1, 1]);
   });
 
   test("counts from the worker's state, not from scrapes", async () => {

@@ -172,6 +172,17 @@ describe("generate()", () => {
     expect(result.firstFailure).toContain("no such lambda");
   });
 
+  test("times refusals apart from answers", async () => {
+    let turn = 0;
+    const port = serve((request) =>
+      turn++ % 3 === 0 ? echo(request) : new Response("full", { status: 429 }),
+    );
+    const result = await generate(plan(port, { count: 9 }));
+    expect(result.failures).toEqual({ "status 429": 6 });
+    expect([result.latencyUs.length, result.refusedUs.length]).toEqual([3, 6]);
+    expect(Math.min(...result.refusedUs)).toBeGreaterThan(0);
+  });
+
   test("ends with a failure when the server hangs or closes", async () => {
     const port = serve((request) =>
       request.method === "GET" ? new Promise<Response>(() => undefined) : echo(request),

@@ -72,6 +72,17 @@ describe("a guest that loads its lambda", () => {
   });
 });
 
+// A worker that is busy reads all of it at once: found by the soak, as a 502 for an honest answer.
+test("a large answer may come in one piece with the first words of its guest", async () => {
+  const { connection, heard } = connect(true);
+  const call = connection.call(NO);
+  const answer = encodeFrame(FrameType.RESULT, 1, new Uint8Array(200_000));
+  const first = encodeFrame(FrameType.ENCLOSED, 0, NO);
+  connection.received(Buffer.concat([first, READY, answer]));
+  expect((await call).body.byteLength).toBe(200_000 - 4);
+  expect(heard).toEqual({ ready: 1, ends: [] });
+});
+
 describe("a guest that is ready", () => {
   test.each(["READY", "LOAD_FAILED", "SETUP_FAILED"] as const)(
     "may not say %s, with a call in flight or without",

@@ -71,6 +71,14 @@ test("calls() counts a call without a sandbox by its error only", () => {
 
 const ALWAYS = { total: 1, queue: 1, pull: 0, install: 0, handler: 1, guest: 1 };
 
+test("calls() counts a refused call among those that are over, and times nothing", () => {
+  const stats = new CallStats();
+  stats.refuse("body_too_large");
+  stats.refuse("body_too_large");
+  expect(stats.calls()).toMatchObject({ total: 2, inFlight: 0, byError: { body_too_large: 2 } });
+  expect(counts(stats)).toMatchObject({ total: 0, handler: 0 });
+});
+
 test.each([
   ["warm", { ...ALWAYS, sandbox: 0, import: 0 }],
   ["unpaused", { ...ALWAYS, sandbox: 1, import: 0 }],

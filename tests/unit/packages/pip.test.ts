@@ -99,6 +99,24 @@ test("pipWords() begins at the first error and leaves warnings and notices out",
   expect(pipWords(ended({ stderr }))).toBe("error: subprocess\n  box\nERROR: last");
 });
 
+test("pipWords() tells that the index could not be reached, which pip takes for no package", () => {
+  const broken =
+    "after connection broken by 'NewConnectionError('<p.Http object at 0x7f>: no name')'";
+  const retrying = `WARNING: Retrying (Retry(total=0)) ${broken}: /simple/x/\n`;
+  const stderr = `${retrying}${retrying}WARNING: old\nERROR: No matching distribution found for x\n`;
+  expect(pipWords(ended({ stderr }))).toBe(
+    "given up after connection broken by 'NewConnectionError('no name')': /simple/x/\n" +
+      "ERROR: No matching distribution found for x",
+  );
+});
+
+test("pipWords() does not tell twice that the index could not be reached", () => {
+  const stderr =
+    "WARNING: Retrying (Retry(total=0)) after connection broken by 'x': /x.whl\n" +
+    "ERROR: Max retries exceeded with url: /x.whl\n";
+  expect(pipWords(ended({ stderr }))).toBe("ERROR: Max retries exceeded with url: /x.whl");
+});
+
 test("pipWords() keeps the end of long words", () => {
   const words = pipWords(ended({ stderr: `${"x".repeat(100_000)}end` }));
   expect(words.length).toBeLessThanOrEqual(INSTALL_MESSAGE_MAX_CHARS + 1);

@@ -3,10 +3,18 @@
  * of their own, in `tests/integration/probes`.
  */
 
+import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { setFaultPlan } from "../../../src/sys/libc.ts";
-import { bindMount, mount, openTreeClone, setMountTreeAttributes } from "../../../src/sys/mount.ts";
+import {
+  bindMount,
+  mount,
+  moveNoMount,
+  openTreeClone,
+  pivotNowhere,
+  setMountTreeAttributes,
+} from "../../../src/sys/mount.ts";
 import { failureOf } from "./failure.ts";
 
 /** C would take each for `/no/such`, which is not what was meant. */
@@ -45,4 +53,20 @@ describe("the text of a failed mount", () => {
       "Cannot mount_setattr(/a, set 0x3): EPERM",
     );
   });
+});
+
+describe("a call that is made to see whether it may be", () => {
+  const isRoot = process.getuid?.() === 0;
+
+  test.each([
+    ["move_mount", moveNoMount, "EBADF"],
+    ["pivot_root", pivotNowhere, "ENOENT"],
+  ] as const)(
+    "%s is refused for its arguments, and where it may not be for that",
+    (call, run, as) => {
+      const mounts = readFileSync("/proc/self/mountinfo", "utf8");
+      expect(failureOf(run)).toMatchObject({ call, errnoName: isRoot ? as : "EPERM" });
+      expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
+    },
+  );
 });

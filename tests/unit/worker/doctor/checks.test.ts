@@ -41,6 +41,7 @@ function machine(parts: Partial<DoctorHost> = {}): DoctorHost {
     run: runWell,
     cgroups: () => CGROUPS,
     tryMountCalls: () => null,
+    trySeccomp: () => null,
     tryPort: () => null,
     diskSpace: () => ({ freeBytes: 2 ** 40, freeFiles: 10 ** 6 }),
     dockerProblem: () => Promise.resolve(null),
@@ -136,6 +137,14 @@ describe("examine()", () => {
       status: "fail",
       found: /no seccomp/,
       mend: /CONFIG_SECCOMP_FILTER/,
+    },
+    {
+      what: "a container that forbids filters",
+      parts: { trySeccomp: () => "EPERM" },
+      id: "seccomp",
+      status: "fail",
+      found: /PR_SET_SECCOMP\) fails with EPERM/,
+      mend: /--privileged/,
     },
     {
       what: "a kernel whose seccomp cannot kill processes",
