@@ -30,6 +30,7 @@ REQUEST_MAX = 128 * 1024  # the same as ZYGOTE_REQUEST_MAX_BYTES of the worker
 FDS_MAX = 12
 OPEN_MAX = 1 << 16  # a zygote holds one network per sandbox, of which there are fewer than this
 _PROCESS_NAME = b"ol-zygote"
+_EXIT = b'{"event": "exit", "id": "%s", "signal": %d, "code": %d}'
 
 
 def receive(sock, size=REQUEST_MAX):
@@ -84,9 +85,8 @@ def _become_child():
 
     `_signal` is what `signal` wraps; the wrapper writes to fifty pages more.
     """
-    signal.set_wakeup_fd(-1)
+    _signal.set_wakeup_fd(-1)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     thread_hook.put_back()
 
 
@@ -110,13 +110,16 @@ class Zygote:
         self.filters = filters
         self.stdlib = stdlib
         self.children = {}
+        self.pids = {}
         self.taken_ids = []
         self.own_pid_namespace = own_pid_namespace()
         self.free_networks = []
         self.networks = {}
 
     def say(self, **message):
-        data = json.dumps(message).encode()
+        self.send(json.dumps(message).encode())
+
+    def send(self, data):
         while True:
             try:
                 self.control.send(data)
@@ -134,6 +137,7 @@ class Zygote:
             raise
         if pid:
             self.children[pid] = ident
+            self.pids[ident] = pid
             kernel.setns(self.own_pid_namespace, kernel.CLONE_NEWPID)
         return pid
 
@@ -180,10 +184,9 @@ class Zygote:
             ident = self.children.pop(pid, None)
             if ident is None:
                 continue
-            if os.WIFSIGNALED(status):
-                self.say(event="exit", id=ident, signal=os.WTERMSIG(status), code=0)
-            else:
-                self.say(event="exit", id=ident, signal=0, code=os.WEXITSTATUS(status))
+            self.pids.pop(ident, None)
+            # Not through json: it is said once per sandbox, and ids are letters, digits and dashes.
+            self.send(_EXIT % (ident.encode(), status & 0x7F, status >> 8 & 0xFF))
 
     def serve(self):
         """Until the worker closes the control socket: then everything below dies with pid 1."""
@@ -215,13 +218,24 @@ class Zygote:
         try:
             request = json.loads(data)
             ident = request["id"]
-            operations = {"spare": self.spare, "zygote": self.zygote, "command": self.command}
+            operations = {
+                "spare": self.spare,
+                "zygote": self.zygote,
+                "command": self.command,
+                "kill": self.kill,
+            }
             operations[request["op"]](request, fds)
         except Exception as error:  # noqa: see above
             if isinstance(ident, str):
                 self._refuse(ident, error)
         finally:
             close_all(fds)
+
+    def kill(self, request, _fds):
+        """Ends a child, and all others in its pid namespace; one that has ended is no error."""
+        pid = self.pids.get(request["id"])
+        if pid is not None:  # not reaped yet, so the number is still its own
+            os.kill(pid, signal.SIGKILL)
 
     def _refuse(self, ident, error):
         if isinstance(error, OSError):
@@ -279,7 +293,7 @@ class Zygote:
         kernel.set_name(b"ol-handler")
         sandbox.enclose(fds[1:], request["uid"], request, network)
         self.filters["early"].install()
-        sock = socket.socket(fileno=fds[0])
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fds[0])
         handler.warm_up()
         wire.write_all(fds[0], wire.frame(wire.ENCLOSED, 0, b""))
         data, passed = receive(sock)
@@ -330,6 +344,8 @@ class Zygote:
             mapped_in, ready_out = fds.pop(), fds.pop()
             self.control = socket.socket(fileno=fds[0])
             self.children = {}
+            self.pids = {}
+            thread_hook.become_zygote()
             self.networks = {}
             self.free_networks = []  # those descriptors stayed with the parent
             self.taken_ids = self.taken_ids + [request["uid"]]

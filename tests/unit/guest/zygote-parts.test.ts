@@ -150,14 +150,7 @@ if os.fork() == 0:
 os.wait()
 print(os.read(read, 999).decode())`;
 
-  testPython("is there again in a child, whose thread has its own number", async () => {
-    const inside = `result = [threading._after_fork.__code__ is original,
-              threading.main_thread().native_id == threading.get_native_id()]`;
-    expect(await runPython(inChild("", inside))).toEqual([true, [true, true]]);
-  });
-
-  testPython("is there for a fork of the child's own, with its threads", async () => {
-    const inside = `stop = threading.Event()
+  const FORK_WITH_A_THREAD = `stop = threading.Event()
     thread = threading.Thread(target=stop.wait)
     thread.start()
     pipe = os.pipe()
@@ -168,7 +161,20 @@ print(os.read(read, 999).decode())`;
     result = [threading.active_count(), int(os.read(pipe[0], 9))]
     stop.set()
     thread.join()`;
-    expect(await runPython(inChild("", inside))).toEqual([true, [2, 1]]);
+
+  testPython("is there for a fork of the child's own, with its threads", async () => {
+    expect(await runPython(inChild("", FORK_WITH_A_THREAD))).toEqual([true, [2, 1]]);
+  });
+
+  testPython("stays left out in a child that forks on as a zygote", async () => {
+    const inside = `thread_hook.become_zygote()
+    pipe = os.pipe()
+    if os.fork() == 0:
+        os.write(pipe[1], b"%d" % (threading._after_fork.__code__ is original))
+        os._exit(0)
+    os.wait()
+    result = int(os.read(pipe[0], 9))`;
+    expect(await runPython(inChild("", inside))).toEqual([true, 0]);
   });
 
   testPython("is not left out where a zygote has other threads", async () => {
