@@ -95,6 +95,14 @@ export async function removeDirs(io: CgroupIo, dirs: readonly string[]): Promise
   );
 }
 
+/**
+ * Version 1 can move one thread, and a thread that moves itself takes no lock that stops the machine's
+ * forks; a process that moves waits for an RCU grace period in one of a hundred cases, 15 ms.
+ */
+function joinPath({ kind, dir }: Seat): string {
+  return `${dir}/${kind === "v1" ? "tasks" : "cgroup.procs"}`;
+}
+
 /** The one implementation of `Cgroup`; what differs between versions is in the knobs and the stopper. */
 export class KernelCgroup implements Cgroup {
   readonly name: string;
@@ -123,7 +131,7 @@ export class KernelCgroup implements Cgroup {
     this.name = name;
     this.#io = io;
     this.#dirs = layout.seats.map((seat) => below(seat).dir);
-    this.joinPaths = this.#dirs.map((dir) => `${dir}/cgroup.procs`);
+    this.joinPaths = layout.seats.map((seat) => joinPath(below(seat)));
     this.#memory = new MemoryKnob(io, below(layout.memory));
     this.#cpu = new CpuKnob(io, below(layout.cpu));
     this.#pids = new PidsKnob(io, below(layout.pids));

@@ -83,13 +83,18 @@ export function planCgroups(
   procCgroups: string,
 ): CgroupPlan {
   const writable = hierarchies.filter((hierarchy) => !hierarchy.readOnly);
-  const unified = writable.find((hierarchy) => hierarchy.kind === "v2");
-  const offered =
-    unified === undefined
-      ? []
-      : (tryRead(io, `${unified.mountPoint}/cgroup.controllers`) ?? "").trim().split(" ");
   const v1 = (name: string): Hierarchy | undefined =>
     writable.find((h) => h.kind === "v1" && h.controllers.includes(name));
+  const version2 = writable.find((hierarchy) => hierarchy.kind === "v2");
+  const offered =
+    version2 === undefined
+      ? []
+      : (tryRead(io, `${version2.mountPoint}/cgroup.controllers`) ?? "").trim().split(" ");
+  // One without controllers beside a complete version 1 is left alone: joining it is what takes long.
+  const isNeeded =
+    LIMIT_CONTROLLERS.some((name) => offered.includes(name)) ||
+    ["freezer", "cpuacct"].some((name) => v1(name) === undefined);
+  const unified = isNeeded ? version2 : undefined;
   const pick = (name: string): Hierarchy | undefined =>
     offered.includes(name) ? unified : v1(name);
 

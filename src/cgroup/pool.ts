@@ -4,8 +4,19 @@
  */
 
 import { assert } from "../common/assert.ts";
-import { CGROUP_REUSE_CHARGE_MAX_BYTES } from "../common/limits.ts";
+import { CGROUP_END_WAIT_MS, CGROUP_REUSE_CHARGE_MAX_BYTES } from "../common/limits.ts";
 import type { Cgroup, CgroupLimits, CgroupRoot, CgroupUsage } from "./contract.ts";
+
+/** What a borrower knows about the processes in a cgroup. */
+export interface LastWords {
+  /** Settles when the first process is gone, and all others with it. */
+  readonly ended: Promise<unknown>;
+  /**
+   * Asks for that end, where it can be asked for. A cgroup that is killed instead can block this thread for
+   * as long as the kernel waits with its lock of all cgroups while a process joins one: 15 ms and more.
+   */
+  readonly ask?: () => void;
+}
 
 /** Hands out empty cgroups and takes them back. */
 export class CgroupPool {
@@ -67,17 +78,17 @@ export class CgroupPool {
   }
 
   /**
-   * Kills what is left in it and puts it back in stock, or removes it where stock is full or it
+   * Ends what is left in it and puts it back in stock, or removes it where stock is full or it
    * cannot be made as good as new.
    * @param cgroup one that `acquire` gave out
    * @param again false where somebody hostile may still hold a descriptor with which to join it
-   * @param ended settles when its first process is gone, and all others with it
+   * @param last what its borrower knows of the processes in it
    * @returns what was used in it; null where that cannot be read
    * @throws {OlError} internal when its processes cannot be ended or it cannot be removed
    */
-  release(cgroup: Cgroup, again = true, ended?: Promise<unknown>): Promise<CgroupUsage | null> {
+  release(cgroup: Cgroup, again = true, last?: LastWords): Promise<CgroupUsage | null> {
     assert(this.#lent.has(cgroup), `cgroup ${cgroup.name} is not lent out`);
-    const done = this.#takeBack(cgroup, again, ended);
+    const done = this.#takeBack(cgroup, again, last);
     this.#releasing.add(done);
     const forget = (): boolean => this.#releasing.delete(done);
     done.then(forget, forget);
@@ -104,10 +115,12 @@ export class CgroupPool {
   async #takeBack(
     cgroup: Cgroup,
     again: boolean,
-    ended: Promise<unknown> | undefined,
+    last: LastWords | undefined,
   ): Promise<CgroupUsage | null> {
-    cgroup.killAll();
-    await cgroup.waitEmpty(ended);
+    if (last?.ask === undefined || !(await endsWhenAsked(cgroup, last.ask, last.ended))) {
+      cgroup.killAll();
+      await cgroup.waitEmpty(last?.ended);
+    }
     const usage = this.#usageOf(cgroup);
     // Until here it counts as lent: a failure above leaves it visible as a leak, not lost.
     const isWanted = again && !this.#closed && this.#stock.length < this.#size;
@@ -175,4 +188,20 @@ export class CgroupPool {
       }
     });
   }
+}
+
+/** Whether nothing is left in it soon after its first process was asked to end. */
+async function endsWhenAsked(
+  cgroup: Cgroup,
+  ask: () => void,
+  ended: Promise<unknown>,
+): Promise<boolean> {
+  ask();
+  const late = Promise.withResolvers<"late">();
+  const timer = setTimeout(() => {
+    late.resolve("late");
+  }, CGROUP_END_WAIT_MS);
+  const outcome = await Promise.race([ended, late.promise]);
+  clearTimeout(timer);
+  return outcome !== "late" && cgroup.isEmpty();
 }

@@ -64,7 +64,7 @@ export const ZYGOTE_REQUESTS_WAITING_MAX = 2_048;
 export const ZYGOTE_SEND_RETRY_MS = 1;
 
 /** Forked, enclosed sandboxes without a lambda that the root zygote keeps ready. */
-export const SPARES_ROOT = 8;
+export const SPARES_ROOT = 16;
 
 /** The same for each import-cache zygote. */
 export const SPARES_CACHED = 1;
@@ -162,5 +162,5 @@ export const ZYGOTE_ROOM_BACKOFF_MAX_MS = 5_000;
 /** Guests that are tried for one sandbox when those in stock turn out to be dead: all spares, and some more. */
 export const GUEST_TRIES_MAX = SPARES_ROOT + 8;
 
-/** How long after a spare was taken the stock is refilled, in milliseconds: a cold call takes about two. */
-export const SPARE_REFILL_DELAY_MS = 3;
+/** Spares of one zygote that are made at once: each takes a CPU for a millisecond. */
+export const SPARES_MAKING_MAX = 1;

@@ -5,7 +5,7 @@
 
 import { closeSync } from "node:fs";
 import type { Cgroup, CgroupUsage } from "../../cgroup/contract.ts";
-import type { CgroupPool } from "../../cgroup/pool.ts";
+import type { CgroupPool, LastWords } from "../../cgroup/pool.ts";
 import { OlError } from "../../common/errors.ts";
 import { EXIT_REPORT_TIMEOUT_MS } from "../../common/limits.ts";
 import { GUEST_SECOND_LOOK_MS } from "../../common/zygote-limits.ts";
@@ -315,18 +315,33 @@ export class GuestProcess {
   /**
    * Kills everything in it and gives back what it held; idempotent. Its user id is only used
    * again once the kernel shows its cgroup empty.
+   * @param isFrozen whether its cgroup may be frozen
    * @returns whether that is so now; else `emptied` tells when
    */
-  remove(): Promise<boolean> {
-    this.#removing ??= this.#remove();
+  remove(isFrozen = false): Promise<boolean> {
+    this.#removing ??= this.#remove(isFrozen);
     return this.#removing;
   }
 
-  async #remove(): Promise<boolean> {
+  /** The word of a zygote that ran foreign code is not waited for, and what is frozen does not die of a signal. */
+  #lastWords(isFrozen: boolean): LastWords {
+    const { exited, zygote, id } = this;
+    if (!zygote.isTrusted || isFrozen || !this.#isHeard) return { ended: exited };
+    const ask = (): void => {
+      zygote.kill(id);
+    };
+    return { ended: exited, ask };
+  }
+
+  async #remove(isFrozen: boolean): Promise<boolean> {
     if (!this.#isHeard) await this.#endUnheard();
     const { isEmpty, usage } = await this.#parts.loans.giveBack(
       { cgroup: this.cgroup, uid: this.#uid },
-      { again: this.zygote.isTrusted, ended: this.exited, onReturned: this.#resolveEmptied },
+      {
+        again: this.zygote.isTrusted,
+        last: this.#lastWords(isFrozen),
+        onReturned: this.#resolveEmptied,
+      },
     );
     if (isEmpty) this.#lastUsage = usage;
     this.#connection?.closed();

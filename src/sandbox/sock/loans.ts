@@ -5,7 +5,7 @@
  */
 
 import type { Cgroup, CgroupUsage } from "../../cgroup/contract.ts";
-import type { CgroupPool } from "../../cgroup/pool.ts";
+import type { CgroupPool, LastWords } from "../../cgroup/pool.ts";
 import { RELEASE_RETRY_MS, RELEASE_TRIES_MAX } from "../../common/limits.ts";
 import type { UidPool } from "./uid-pool.ts";
 
@@ -22,8 +22,8 @@ export interface GivingBack {
    * it, with which it could put itself into somebody else's cgroup later.
    */
   readonly again: boolean;
-  /** Settles when its first process is gone, and all others with it. */
-  readonly ended?: Promise<unknown>;
+  /** What is known of the processes in it. */
+  readonly last?: LastWords;
   /** Called once, when nothing runs in the cgroup any more; later where the host refuses. */
   readonly onReturned?: () => void;
 }
@@ -98,7 +98,7 @@ export class Loans {
     if (loan.isBeingReturned) return;
     loan.isBeingReturned = true;
     try {
-      loan.usage = await this.#cgroups.release(loan.cgroup, loan.again, loan.ended);
+      loan.usage = await this.#cgroups.release(loan.cgroup, loan.again, loan.last);
       this.#owed.delete(loan);
       this.#uids.release(loan.uid);
       loan.onReturned?.();

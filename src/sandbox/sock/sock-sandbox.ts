@@ -173,6 +173,7 @@ export class SockSandbox implements Sandbox {
   }
 
   async #finish(reason: OlError | null): Promise<void> {
+    const isFrozen = this.#state === "paused";
     this.#state = "destroyed";
     const guest = this.#guest;
     // Where the stream just ended, its end is explained before the cgroup forgets; else it is
@@ -181,7 +182,7 @@ export class SockSandbox implements Sandbox {
       reason ?? (await explainEnd(guest, this.#limits.memoryMaxBytes).catch(toOlError));
     guest.connection.fail(this.#reason);
     this.#resolveGone(this.#reason);
-    const isEmpty = await guest.remove();
+    const isEmpty = await guest.remove(isFrozen);
     // A process that the host has not killed yet still has the files, and must not print into another
     // lambda's: they stay open until it is gone. Nobody has to wait for that.
     if (isEmpty) this.#closeLogs();

@@ -4,7 +4,7 @@ import { OlError } from "../../common/errors.ts";
 import {
   SPARE_BACKOFF_FIRST_MS,
   SPARE_BACKOFF_MAX_MS,
-  SPARE_REFILL_DELAY_MS,
+  SPARES_MAKING_MAX,
   SPARES_CALM_AFTER_MS,
   ZYGOTE_FORK_FAILURES_MAX,
   ZYGOTE_FORK_TIMEOUT_MS,
@@ -35,7 +35,6 @@ export class SpareStock {
   /** Forked, not heard of yet. */
   readonly #unheard = new Set<GuestProcess>();
   readonly #making = new Set<Promise<void>>();
-  #later: ReturnType<typeof setTimeout> | null = null;
   /** While spares die, nothing is forked ahead of need. */
   #pause: ReturnType<typeof setTimeout> | null = null;
   #pauseMs = SPARE_BACKOFF_FIRST_MS;
@@ -74,7 +73,7 @@ export class SpareStock {
     for (let guest = this.#stock.shift(); guest !== undefined; guest = this.#stock.shift()) {
       if (guest.isUsable) {
         this.#pauseMs = SPARE_BACKOFF_FIRST_MS;
-        this.#refillSoon();
+        this.refill();
         return guest;
       }
       void guest.remove();
@@ -117,35 +116,29 @@ export class SpareStock {
   }
 
   /**
-   * Refills when the call that took a guest has likely been answered, so that the next fork does not
-   * compete with it; at once where the stock runs low.
+   * Brings the stock back to its size, in the background and few at a time: the calls that took them, and the
+   * ends of those before, need the same CPUs.
    */
-  #refillSoon(): void {
-    if (this.#stock.length < this.#wanted / 2) {
-      this.refill();
-      return;
-    }
-    this.#later ??= setTimeout(() => {
-      this.#later = null;
-      this.refill();
-    }, SPARE_REFILL_DELAY_MS);
-  }
-
-  /** Brings the stock back to its size, in the background. */
   refill(): void {
-    const missing = this.#wanted - this.#stock.length - this.#making.size;
+    const { length } = this.#stock;
+    const missing = Math.min(this.#wanted - length, SPARES_MAKING_MAX) - this.#making.size;
     for (let index = 0; index < missing; index++) {
       if (this.#closed || this.#pause !== null || !this.#zygote.isAlive) return;
-      const making = this.#make().catch(this.#parts.onError);
+      const making = this.#make().catch((error: unknown) => {
+        this.#parts.onError(error);
+        this.#refillAfterPause();
+      });
       this.#making.add(making);
-      void making.finally(() => this.#making.delete(making));
+      void making.finally(() => {
+        this.#making.delete(making);
+        if (this.#pause === null) this.refill();
+      });
     }
   }
 
   /** Removes every guest in stock. */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#later !== null) clearTimeout(this.#later);
     if (this.#calm !== null) clearTimeout(this.#calm);
     if (this.#pause !== null) clearTimeout(this.#pause);
     const all = [...this.#stock.splice(0), ...this.#unheard];

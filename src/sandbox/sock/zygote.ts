@@ -17,6 +17,8 @@ export interface ChildExit {
 /** Id of the zygote that imports nothing. */
 export const ROOT_ZYGOTE_ID = "root";
 
+const NOTHING = (): void => {};
+
 const LOST: ChildExit = { kind: "lost", value: 0, message: "" };
 
 /** A fork server. */
@@ -124,6 +126,20 @@ export class Zygote {
     } catch (error) {
       this.#children.delete(request.id);
       throw error;
+    }
+  }
+
+  /**
+   * Asks it to kill a child, which ends all others in the child's pid namespace too. Does not throw: whoever
+   * asks looks whether it helped.
+   * @param id of a child
+   */
+  kill(id: string): void {
+    if (this.#link === null || !this.#children.has(id)) return;
+    try {
+      this.#link.send({ op: "kill", id }, [], NOTHING, NOTHING);
+    } catch {
+      // It is gone, or has more to do than it takes.
     }
   }
 

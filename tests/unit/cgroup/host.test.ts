@@ -319,11 +319,29 @@ describe("on version 1", () => {
   });
 });
 
-test("a hybrid host freezes and kills through version 2 and limits through version 1", () => {
+test("a hybrid host with a complete version 1 does without version 2", () => {
   const kernel = new FakeKernel({
     ...V1,
     ownCgroup: "3:pids:/\n0::/\n",
     mountinfo: `${V1.mountinfo}\n50 22 0:50 / /cg/unified rw - cgroup2 cgroup2 rw`,
+    v2: { "/cg/unified": [] },
+  });
+  const host = detectCgroups(kernel);
+  expect(host).toMatchObject({ version: "hybrid", missing: [] });
+  const root = host.openRoot("ol-1");
+  expect(root.paths[0]).toBe("/cg/freezer/ol-1");
+  expect(root.paths.join(" ")).not.toContain("unified");
+  expect(root.create("a").joinPaths[0]).toBe("/cg/freezer/ol-1/a/tasks");
+});
+
+test("a hybrid host without a freezer in version 1 freezes and kills through version 2", () => {
+  const kernel = new FakeKernel({
+    ...V1,
+    ownCgroup: "3:pids:/\n0::/\n",
+    mountinfo: `${V1.mountinfo
+      .split("\n")
+      .filter((line) => !line.includes("freezer"))
+      .join("\n")}\n50 22 0:50 / /cg/unified rw - cgroup2 cgroup2 rw`,
     v2: { "/cg/unified": [] },
   });
   const host = detectCgroups(kernel);
