@@ -218,13 +218,9 @@ class Zygote:
         try:
             request = json.loads(data)
             ident = request["id"]
-            operations = {
-                "spare": self.spare,
-                "zygote": self.zygote,
-                "command": self.command,
-                "kill": self.kill,
-            }
-            operations[request["op"]](request, fds)
+            wanted = {"spare": self.spare, "zygote": self.zygote, "command": self.command}
+            wanted["kill"] = self.kill
+            wanted[request["op"]](request, fds)
         except Exception as error:  # noqa: see above
             if isinstance(ident, str):
                 self._refuse(ident, error)
