@@ -135,7 +135,7 @@ export const CGROUP_EMPTY_POLL_MIN_MS = 1;
 /** Longest pause between two looks whether a cgroup is empty, in milliseconds. */
 export const CGROUP_EMPTY_POLL_MAX_MS = 32;
 
-/** How long a sandbox may take to end after its zygote was asked to kill it, in milliseconds; then its cgroup is killed. */
+/** How long a sandbox may take to end after its zygote was asked to kill it, in milliseconds. */
 export const CGROUP_END_WAIT_MS = 50;
 
 /** How long the end of its first process is waited for until a killed cgroup is looked at, in milliseconds. */
