@@ -110,6 +110,11 @@ async function removeContainers(paths: ClusterPaths): Promise<string[]> {
   return removed.map((container) => container.name);
 }
 
+function place(workers: readonly string[], { name }: Stopped): number {
+  const at = workers.indexOf(name);
+  return at < 0 ? workers.length : at;
+}
+
 const WORDS: Readonly<Record<StopOutcome, string>> = {
   stopped: "Stopped",
   killed: "Killed, as it did not stop,",
@@ -129,12 +134,14 @@ export default defineCommand({
     const report = new KillReport();
     const stopOne = (worker: WorkerPaths) => () => stopWorker(worker, notes, report);
     // Draining workers still read the registry, so that goes last.
-    await Promise.all(
-      listWorkers(paths).map((worker) => report.attempt(stopOne(worker), undefined)),
-    );
+    const listed = listWorkers(paths);
+    await Promise.all(listed.map((worker) => report.attempt(stopOne(worker), undefined)));
     const containers = await report.attempt(() => removeContainers(paths), []);
     await report.attempt(() => stopStore(paths, notes, report), undefined);
-    const { stopped, failures } = report;
+    const { failures } = report;
+    // In the order of workers, not in that in which they happened to end; the registry is last already.
+    const workers = listed.map(({ name }) => name);
+    const stopped = report.stopped.toSorted((a, b) => place(workers, a) - place(workers, b));
     if (args.json) printJson({ stopped, containers });
     else if (stopped.length + containers.length + failures.length === 0) {
       print("Nothing was running\n");

@@ -62,6 +62,20 @@ async function killHard(pid: number): Promise<void> {
   await waitFor(() => !isRunning(pid), `process ${pid} is gone`);
 }
 
+/** A killed process holds its port for a moment longer than its threads run, as the test is about. */
+async function listenSoon(at: number): Promise<{ stop(closeAll: boolean): void }> {
+  let listener: { stop(closeAll: boolean): void } | null = null;
+  await waitFor(() => {
+    try {
+      listener ??= Bun.listen({ hostname: "127.0.0.1", port: at, socket: { data() {} } });
+    } catch {
+      return false;
+    }
+    return true;
+  }, `port ${at} is free`);
+  return listener as unknown as { stop(closeAll: boolean): void };
+}
+
 describe("the command lines of the original README", () => {
   test("work as printed: new, workers, status, kill", async () => {
     const cwd = temp.path;
@@ -173,7 +187,7 @@ describe("a worker that was just killed", () => {
   test("may hold its port while it dies: the next start waits for that", async () => {
     await start();
     await killHard(pidOf(0));
-    const dying = Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } });
+    const dying = await listenSoon(port);
     const starting = ol(["workers", `--cluster=${cluster}`, `--port=${port}`]);
     // Refusing it takes a tenth of this.
     expect(await Promise.race([starting, Bun.sleep(500)])).toBeUndefined();
