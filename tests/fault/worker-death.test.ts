@@ -99,7 +99,7 @@ describe("what a dead worker left is removed by the next start", () => {
     const root = detectCgroups().openRoot(`openlambda-${SLOT}`);
     const cgroup = root.create("cg-1");
     const child = Bun.spawn(["/bin/sleep", "1000"], { stdio: ["ignore", "ignore", "ignore"] });
-    const dirs = cgroup.joinPaths.map((path) => path.replace(/\/cgroup\.procs$/, ""));
+    const dirs = cgroup.joinPaths.map((path) => path.replace(/\/(cgroup\.procs|tasks)$/, ""));
     for (const dir of dirs) {
       const place = how === "nested" ? join(dir, "a") : dir;
       mkdirSync(place, { recursive: true });

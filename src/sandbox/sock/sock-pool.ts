@@ -221,11 +221,12 @@ export class SockPool implements SandboxPool {
       root.zygote.close();
       await root.zygote.gone;
     }
+    // First: a child that the host would not let us thaw may not have joined its cgroup everywhere.
+    await this.#parts.loans.settle();
     this.#zygoteCgroup.killAll();
     await this.#zygoteCgroup.waitEmpty();
     this.#zygoteCgroup.closeJoinFds();
     await this.#zygoteCgroup.remove();
-    await this.#parts.loans.settle();
     await this.#parts.cgroups.close();
     this.#logStore.shut();
   }
