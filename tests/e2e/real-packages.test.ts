@@ -83,7 +83,9 @@ describe("packages from the real index in a sandbox", () => {
     const { zygotes } = (await worker.stats()) as unknown as Zygotes;
     const text = await olDone(["status", `--cluster=${worker.cluster}`, "--json"]);
     const { workers } = JSON.parse(text) as { workers: [{ stats: Zygotes }] };
-    expect(workers[0].stats.zygotes.map(({ id }) => id)).toEqual(zygotes.map(({ id }) => id));
+    // One more may have come about meanwhile.
+    const shownIds = workers[0].stats.zygotes.map(({ id }) => id);
+    expect(shownIds).toEqual(expect.arrayContaining(zygotes.map(({ id }) => id)));
     const of = (module: string) => zygotes.filter(({ imports }) => imports.includes(module));
     for (const module of ["numpy", "pandas", "requests", "google.protobuf"]) {
       expect([module, of(module).length > 0]).toEqual([module, true]);

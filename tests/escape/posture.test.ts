@@ -8,6 +8,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { lstatSync } from "node:fs";
 import { printed, startWorker, type TestWorker } from "../helpers/worker.ts";
 import { waitFor } from "../helpers/wait-for.ts";
+import { processesBelow } from "../helpers/worker-processes.ts";
+import { SPARES_ROOT } from "../../src/common/zygote-limits.ts";
 import { descendants, NAMESPACES, type ProcessView, viewProcess } from "./process-view.ts";
 
 const MIB = 1024 * 1024;
@@ -137,6 +139,12 @@ describe.each(["none", "host"] as const)("posture with network %s", (network) =>
     worker.lambda("posture", "print('here')\ndef handler(event):\n    return 1\n");
     expect((await worker.call("posture")).status).toBe(200);
     expect(printed(worker, "posture", "stdout")).toBe("here\n");
+    // While it makes one, the zygote holds what that one gets.
+    await waitFor(
+      () =>
+        processesBelow(worker.pid()).filter(({ role }) => role === "spare").length >= SPARES_ROOT,
+      "all spares are made",
+    );
     all = await processesOf(worker);
     first = all.zygote.uids[0] ?? 0;
   });

@@ -124,13 +124,22 @@ export function viewProcess(pid: number): ProcessView {
   };
 }
 
+/** Children of each of its threads; none where it is gone: spares come about while others look. */
+function childrenOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+      readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").split(" ").filter(Boolean),
+    );
+  } catch {
+    return [];
+  }
+}
+
 /**
  * @param pid a process
  * @returns all processes below it
  */
 export function descendants(pid: number): number[] {
-  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").split(" ").filter(Boolean),
-  );
+  const children = childrenOf(pid);
   return children.map(Number).flatMap((child) => [child, ...descendants(child)]);
 }

@@ -133,6 +133,18 @@ describe("the root zygote that is killed", () => {
     },
   );
 
+  test("takes paused sandboxes along", async () => {
+    worker.lambda("asleep", NONCE_LAMBDA);
+    await expectAnswer("asleep");
+    await waitFor(async () => {
+      const { live, paused } = (await worker.stats()).sandboxes;
+      return live > 0 && paused === live;
+    }, "the sandboxes are paused");
+    await killAll(processes("zygote-wait").filter(({ parent }) => parent === worker.pid()));
+    await waitFor(async () => (await worker.stats()).sandboxes.live === 0, "it is noticed");
+    await expectAnswer("asleep");
+  });
+
   test("is replaced again and again", async () => {
     worker.lambda("again", NONCE_LAMBDA);
     for (let round = 0; round < 4; round++) {

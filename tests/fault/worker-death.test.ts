@@ -68,6 +68,21 @@ test(`a worker killed at ${KILLS} random moments leaves nothing and starts again
   }
 });
 
+test("paused sandboxes die with a worker that is killed", async () => {
+  worker.lambda("warm", NONCE_LAMBDA);
+  const paused = new CallTally();
+  await nonceCall(worker, "warm", paused);
+  expect(paused.others(200)).toEqual([]);
+  await waitFor(async () => {
+    const { live, paused: frozen } = (await worker.stats()).sandboxes;
+    return live > 0 && frozen === live;
+  }, "the sandbox is paused");
+  const before = processesBelow(worker.pid());
+  process.kill(worker.pid(), "SIGKILL");
+  await waitFor(() => !before.some(isRunning), "everything in the worker died with it");
+  await startAgain();
+});
+
 test("a worker killed while it starts is no obstacle to the next one", async () => {
   const random = seededRandom("kill -9 of a starting worker");
   process.kill(worker.pid(), "SIGKILL");
@@ -130,7 +145,7 @@ test("a zygote and its sandboxes die with a worker that is stopped by SIGSTOP an
   const below = processesBelow(pid);
   expect(below).not.toBeEmpty();
   process.kill(pid, "SIGSTOP");
-  const frozen = below[0];
+  const frozen = below.find(({ role }) => role === "zygote-wait");
   if (frozen !== undefined) signalExactly(frozen, "SIGSTOP");
   process.kill(pid, "SIGKILL");
   await waitFor(() => !below.some(isRunning), "everything in the worker died with it");

@@ -29,6 +29,7 @@ import { Loans } from "./loans.ts";
 import { type RootZygote, type RootZygoteOptions, startRootZygote } from "./root-zygote.ts";
 import { SockSandbox } from "./sock-sandbox.ts";
 import { SpareStock } from "./spare-stock.ts";
+import { watchFrozen } from "./thaw-watch.ts";
 import { UidPool } from "./uid-pool.ts";
 import type { Zygote } from "./zygote.ts";
 
@@ -82,6 +83,7 @@ export class SockPool implements SandboxPool {
   readonly #cached: CachedZygotes;
   readonly #sandboxes = new Set<SockSandbox>();
   readonly #watch: ReturnType<typeof setInterval>;
+  readonly #endThawWatch: () => void;
   readonly #idPrefix = Date.now().toString(36);
   #nextNumber = 1;
   #root: Promise<Root>;
@@ -111,6 +113,7 @@ export class SockPool implements SandboxPool {
       nextId: () => this.#newId(),
     });
     this.#logStore = new InstanceLogStore(options.workerDir, onError);
+    this.#endThawWatch = watchFrozen(cgroupRoot);
     this.#root = this.#startRoot();
     this.#watch = setInterval(() => {
       for (const sandbox of this.#sandboxes) sandbox.checkOutput();
@@ -228,6 +231,7 @@ export class SockPool implements SandboxPool {
     this.#zygoteCgroup.closeJoinFds();
     await this.#zygoteCgroup.remove();
     await this.#parts.cgroups.close();
+    this.#endThawWatch();
     this.#logStore.shut();
   }
 

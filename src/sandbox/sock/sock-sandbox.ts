@@ -56,6 +56,7 @@ export class SockSandbox implements Sandbox {
     this.#parts = parts;
     this.#guest = parts.guest;
     this.#limits = spec.limits;
+    void this.#watchExit();
     const gone = Promise.withResolvers<OlError>();
     this.gone = gone.promise;
     this.#resolveGone = gone.resolve;
@@ -82,6 +83,12 @@ export class SockSandbox implements Sandbox {
         },
       },
     );
+  }
+
+  /** One that is frozen does not notice that its zygote ended: version 1 keeps it from dying of that. */
+  async #watchExit(): Promise<void> {
+    await this.#guest.exited;
+    if (this.#state === "paused") void this.#end(null);
   }
 
   get state(): SandboxState {
