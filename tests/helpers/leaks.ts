@@ -135,8 +135,12 @@ function processTraces(): Trace[] {
   return traces;
 }
 
-/** Bun opens these for event loops of its own (each first spawnSync, for one) and keeps them. */
-const RUNTIME_DESCRIPTOR = /^anon_inode:\[(eventpoll|eventfd)\]$/;
+/**
+ * Bun opens these for event loops of its own (each first spawnSync, for one) and keeps them, and for standard
+ * streams of what it spawns, until it collects garbage.
+ */
+const RUNTIME_DESCRIPTOR =
+  /^(anon_inode:\[(eventpoll|eventfd)\]|\/memfd:spawn_stdio_\w+ \(deleted\))$/;
 
 /** Descriptors of this process, by what they refer to and how many of each there are. */
 function descriptorTraces(): Trace[] {
