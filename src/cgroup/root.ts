@@ -76,14 +76,12 @@ export class KernelCgroupRoot implements CgroupRoot {
   async reclaim(): Promise<string[]> {
     const names = this.#leftovers();
     // Parents first: freezing or killing one takes its descendants along where the kernel can.
-    for (const name of names) this.#killLeftover(name);
+    const left = names.map((name) => this.#killLeftover(name));
     const failures: unknown[] = [];
-    for (const name of names.toReversed()) {
+    for (const cgroup of left.toReversed()) {
       try {
-        await removeDirs(
-          this.#io,
-          this.paths.map((path) => `${path}/${name}`),
-        );
+        await cgroup.waitEmpty();
+        await cgroup.remove();
       } catch (error) {
         failures.push(error);
       }
@@ -136,8 +134,8 @@ export class KernelCgroupRoot implements CgroupRoot {
     return [...found];
   }
 
-  /** Kills what is in one leftover; it may lack a directory in some hierarchies. */
-  #killLeftover(name: string): void {
+  /** Kills what is in one leftover, which may lack a directory in some hierarchies. @returns it, whole */
+  #killLeftover(name: string): KernelCgroup {
     // Making what is missing lets one code path serve whole and half-made cgroups.
     for (const path of this.paths) {
       try {
@@ -146,6 +144,8 @@ export class KernelCgroupRoot implements CgroupRoot {
         if (errnoNameOf(error) !== "EEXIST") throw error;
       }
     }
-    new KernelCgroup(this.#io, this.#layout, name, false).killAll();
+    const cgroup = new KernelCgroup(this.#io, this.#layout, name, false);
+    cgroup.killAll();
+    return cgroup;
   }
 }

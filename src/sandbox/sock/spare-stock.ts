@@ -131,7 +131,7 @@ export class SpareStock {
       this.#making.add(making);
       void making.finally(() => {
         this.#making.delete(making);
-        if (this.#pause === null) this.refill();
+        this.refill();
       });
     }
   }

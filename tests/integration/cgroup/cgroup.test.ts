@@ -264,6 +264,14 @@ describe.skipIf(!usable)("a real cgroup", () => {
     expect(await again.reclaim()).toEqual([]);
   });
 
+  test("reclaim() ends a process that a dead worker left in one hierarchy only", async () => {
+    const last = root.create("half-left").joinPaths.at(-1) ?? "";
+    const half = Bun.spawn(["sh", "-c", 'echo 0 > "$0" && exec sleep 60', last]);
+    await until("joining", () => readFileSync(last, "utf8") !== "");
+    expect(await host.openRoot(root.name).reclaim()).toContain("half-left");
+    expect(await half.exited).toBe(137);
+  });
+
   test("CgroupPool release() gives the next borrower one that looks new", async () => {
     const failures: unknown[] = [];
     const pool = new CgroupPool(root, 2, LIMITS, (error) => failures.push(error));
