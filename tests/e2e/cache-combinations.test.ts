@@ -4,12 +4,10 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 
-import { CACHE_DIR } from "../helpers/paths.ts";
+import { startPackagesWorker } from "../helpers/packages-worker.ts";
 import { waitFor } from "../helpers/wait-for.ts";
-import { printed, startWorker, type TestWorker } from "../helpers/worker.ts";
+import { printed, type TestWorker } from "../helpers/worker.ts";
 
 /** Downloads included. */
 const TIMEOUT_MS = 300_000;
@@ -90,11 +88,7 @@ async function waitForZygotes(worker: TestWorker): Promise<void> {
 }
 
 async function run(settings: Readonly<Record<string, unknown>>): Promise<Outcome> {
-  const packagesDir = join(CACHE_DIR, "packages-e2e");
-  mkdirSync(packagesDir, { recursive: true, mode: 0o700 });
-  const worker = await startWorker({
-    Pkgs_dir: packagesDir,
-    limits: { mem_mb: 512 },
+  const worker = await startPackagesWorker({
     registry_cache_ms: 0,
     ...settings,
   });

@@ -5,12 +5,10 @@
  */
 
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 
-import { CACHE_DIR } from "../helpers/paths.ts";
+import { startPackagesWorker } from "../helpers/packages-worker.ts";
 import { seededRandom } from "../helpers/random.ts";
-import { startWorker, type TestWorker } from "../helpers/worker.ts";
+import type { TestWorker } from "../helpers/worker.ts";
 
 // Downloads included.
 setDefaultTimeout(300_000);
@@ -54,13 +52,9 @@ type Listing = Readonly<Record<string, readonly string[]>>;
 let worker: TestWorker;
 
 beforeAll(async () => {
-  const packagesDir = join(CACHE_DIR, "packages-e2e");
-  mkdirSync(packagesDir, { recursive: true, mode: 0o700 });
-  worker = await startWorker({
-    Pkgs_dir: packagesDir,
+  worker = await startPackagesWorker({
     handler_cache_size: 0,
     import_cache_size: IMPORT_CACHE_MB * 1024,
-    limits: { mem_mb: 512 },
   });
 });
 afterAll(() => worker.stop());

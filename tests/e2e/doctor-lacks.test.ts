@@ -7,23 +7,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, copyFileSync, existsSync, readFileSync, rmdirSync } from "node:fs";
 
+import type { Finding, Report } from "../helpers/doctor-report.ts";
 import { OL, ol, type RunResult } from "../helpers/ol.ts";
 import { type RefusedCall, refusing } from "../helpers/refused-calls.ts";
 import { requires } from "../helpers/requires.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
-
-interface Finding {
-  readonly id: string;
-  readonly status: string;
-  readonly found: string;
-  readonly disables: string | null;
-  readonly mend: string | null;
-}
-
-interface Report {
-  readonly usable: boolean;
-  readonly findings: readonly Finding[];
-}
 
 /** What is taken away, and what must be said. */
 interface Row {

@@ -2,22 +2,10 @@
 
 import { describe, expect, test } from "bun:test";
 import { chmodSync } from "node:fs";
+import type { Finding, Report } from "../helpers/doctor-report.ts";
 import { OL, ol, olDone, type RunResult } from "../helpers/ol.ts";
 import { requires } from "../helpers/requires.ts";
 import { type TempDir, tempDir } from "../helpers/temp-dir.ts";
-
-interface Finding {
-  readonly id: string;
-  readonly status: string;
-  readonly found: string;
-  readonly disables: string | null;
-  readonly mend: string | null;
-}
-
-interface Report {
-  readonly usable: boolean;
-  readonly findings: readonly Finding[];
-}
 
 const asRoot = requires({ root: true, programs: ["unshare", "setpriv"] });
 

@@ -5,14 +5,12 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 
 import { olDone } from "../helpers/ol.ts";
-import { CACHE_DIR } from "../helpers/paths.ts";
+import { startPackagesWorker } from "../helpers/packages-worker.ts";
 import { REAL_PACKAGES } from "../helpers/real-packages.ts";
 import { waitFor } from "../helpers/wait-for.ts";
-import { type Answer, startWorker, type TestWorker } from "../helpers/worker.ts";
+import { type Answer, type TestWorker } from "../helpers/worker.ts";
 
 /** Downloads included, on a busy machine. */
 const TIMEOUT_MS = 300_000;
@@ -49,12 +47,8 @@ interface Zygotes {
 }
 
 beforeAll(async () => {
-  const packagesDir = join(CACHE_DIR, "packages-e2e");
-  mkdirSync(packagesDir, { recursive: true, mode: 0o700 });
-  worker = await startWorker({
-    Pkgs_dir: packagesDir,
+  worker = await startPackagesWorker({
     handler_cache_size: 0,
-    limits: { mem_mb: 512 },
   });
 });
 afterAll(() => worker.stop());
