@@ -8,7 +8,7 @@ import { systemClock } from "../../src/common/clock.ts";
 import { silentLogger } from "../../src/common/log.ts";
 import { VersionSource } from "../../src/lambda/versions.ts";
 import { DirectoryRegistry } from "../../src/registry/directory.ts";
-import { tempDir } from "../helpers/temp-dir.ts";
+import { removeShared, tempDir } from "../helpers/temp-dir.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
 
@@ -74,7 +74,7 @@ describe("a wall clock that jumps", () => {
   test.each(["2001-01-01", "2090-01-01"])(
     "to %s neither keeps nor mixes up versions of code",
     async (date) => {
-      using temp = tempDir();
+      const temp = tempDir();
       const dir = temp.join("registry/lambda");
       mkdirSync(dir, { recursive: true });
       const write = (word: string): void => writeFileSync(join(dir, "lambda_func.py"), says(word));
@@ -96,6 +96,7 @@ describe("a wall clock that jumps", () => {
       expect(second?.codeDir).not.toBe(first?.codeDir);
       expect(await Bun.file(join(first?.codeDir ?? "", "lambda_func.py")).text()).toBe(says("one"));
       source.close();
+      await removeShared(temp);
     },
   );
 });
