@@ -7,7 +7,7 @@ import { measure } from "mitata";
 
 import { interleave, type Arm, type BenchContext, type Experiment } from "../harness/experiment.ts";
 import { LATENCY, RATE } from "../harness/recorder.ts";
-import { wrk } from "../load/wrk.ts";
+import { wrk, WRK_MISSING } from "../load/wrk.ts";
 import { HttpProcess } from "../reference/http-process.ts";
 import { runPath } from "./lambdas.ts";
 
@@ -69,9 +69,8 @@ export const instruments: Experiment = {
       {
         name: `wrk-${clients}`,
         run: async () => {
-          const result = await wrk(url, clients, seconds, dir);
-          if (result === null)
-            return recorder.skip("wrk is not installed (Debian: apt-get install wrk)");
+          const result = await wrk("POST", url, { clients, seconds }, dir);
+          if (result === null) return recorder.skip(WRK_MISSING);
           const label = `wrk, ${clients} clients`;
           recorder.add({ ...RATE, id: `rate-wrk-${clients}`, label, role: "context" }, [
             result.ratePerS,

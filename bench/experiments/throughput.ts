@@ -3,6 +3,7 @@
 import { interleave, type Arm, type BenchContext, type Experiment } from "../harness/experiment.ts";
 import { LATENCY, RATE } from "../harness/recorder.ts";
 import { median } from "../stats/quantiles.ts";
+import { wrk, WRK_MISSING } from "../load/wrk.ts";
 import { HttpProcess } from "../reference/http-process.ts";
 import { ECHO, runPath } from "./lambdas.ts";
 import { runCounting, runStarting } from "./starts.ts";
@@ -58,6 +59,32 @@ function closedArm(context: BenchContext, target: Target, clients: number): Arm 
           [result.generatorCpuUs / result.latencyUs.length],
         );
       }
+    },
+  };
+}
+
+/**
+ * The same by wrk, a client in C: with as many processors as this, the generator's own work takes a third of
+ * what there is from the servers (`generator-cpu`). It checks no answer; the arms above do.
+ */
+function wrkArm(context: BenchContext, target: Target, clients: number, dir: string): Arm {
+  const { recorder } = context;
+  return {
+    name: `wrk-${target.id}-${clients}`,
+    run: async () => {
+      const method = target.path === "/status" ? "GET" : "POST";
+      const seconds = context.size({ full: 2, small: 1, smoke: 1 });
+      const url = `http://127.0.0.1:${target.port}${target.path}`;
+      const result = await wrk(method, url, { clients, seconds }, dir);
+      if (result === null) return recorder.skip(WRK_MISSING);
+      if (result.errors > 0) throw new Error(`wrk: ${result.errors} errors at ${url}`);
+      const role = target.reference ? "reference" : "subject";
+      const label = `${target.label}, ${clients} ${clients === 1 ? "client" : "clients"} of wrk`;
+      const id = `wrk-${target.id}-${clients}`;
+      recorder.add({ ...RATE, id: `rate-${id}`, label, role }, [result.ratePerS]);
+      recorder.add({ ...LATENCY, id: `p50-${id}`, label: `${label}: its p50`, role }, [
+        result.p50Us,
+      ]);
     },
   };
 }
@@ -122,7 +149,7 @@ export const throughput: Experiment = {
   name: "throughput",
   title: "Warm throughput",
   question: "How many warm calls per second, over concurrency, and how late under open arrivals?",
-  minutes: 7,
+  minutes: 9,
   run: async (context) => {
     const cluster = await context.cluster({ lambdas: { echo: ECHO }, config: { max_queue: 5000 } });
     const bun = context.own(await HttpProcess.start("bun"));
@@ -152,10 +179,14 @@ export const throughput: Experiment = {
     const arms = targets.flatMap((target) =>
       clients.map((count) => closedArm(context, target, count)),
     );
-    await interleave(context, context.size({ full: 6, small: 2, smoke: 1 }), arms);
+    const dir = await context.scratch("wrk");
+    const wrkArms = targets.flatMap((target) =>
+      [1, 8].map((count) => wrkArm(context, target, count, dir)),
+    );
+    await interleave(context, context.size({ full: 6, small: 2, smoke: 1 }), [...arms, ...wrkArms]);
     const rates = context.recorder
       .series()
-      .filter((series) => series.id.startsWith("rate-ol-"))
+      .filter(({ id }) => id.startsWith("rate-ol-"))
       .map((series) => median(series.rounds.flat()));
     await openLoop(
       context,

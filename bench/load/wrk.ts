@@ -13,10 +13,15 @@ export interface WrkResult {
   readonly errors: number;
 }
 
-const SCRIPT = `wrk.method = "POST"
+/** Said where it is not there. */
+export const WRK_MISSING = "wrk is not installed (Debian: apt-get install wrk)";
+
+const POST = `wrk.method = "POST"
 wrk.body = '{"nonce": "wrk-000000000000"}'
 wrk.headers["Content-Type"] = "application/json"
-done = function(summary, latency)
+`;
+
+const REPORT = `done = function(summary, latency)
   local errors = summary.errors
   io.write(string.format('\\n{"ratePerS":%f,"p50Us":%f,"p99Us":%f,"errors":%d}\\n',
     summary.requests / (summary.duration / 1e6), latency:percentile(50), latency:percentile(99),
@@ -25,23 +30,23 @@ end
 `;
 
 /**
- * @param url to POST to
- * @param clients connections
- * @param seconds whole, at least 1
+ * @param method with POST goes a small JSON object
+ * @param url of one server
+ * @param load connections, and for how many whole seconds, at least 1
  * @param dir for wrk's script
  * @returns its figures, or null where wrk is not installed
  * @throws {Error} when wrk fails
  */
 export async function wrk(
+  method: "GET" | "POST",
   url: string,
-  clients: number,
-  seconds: number,
+  load: { readonly clients: number; readonly seconds: number },
   dir: string,
 ): Promise<WrkResult | null> {
   if (Bun.which("wrk") === null) return null;
   const script = join(dir, "wrk.lua");
-  writeFileSync(script, SCRIPT);
-  const run = ["wrk", "-t1", `-c${clients}`, `-d${seconds}s`, "-s", script, url];
+  writeFileSync(script, method === "POST" ? POST + REPORT : REPORT);
+  const run = ["wrk", "-t1", `-c${load.clients}`, `-d${load.seconds}s`, "-s", script, url];
   const { exitCode, stdout, stderr } = await tryCommand(run);
   const line = stdout.trim().split("\n").at(-1) ?? "";
   if (exitCode !== 0 || !line.startsWith("{"))
