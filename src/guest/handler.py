@@ -165,17 +165,26 @@ def rehearse():
         _rehearse_once(_rehearsed)
 
 
-def warm_up():
+def rehearsed_frames(limits):
+    """What a worker sends for a first call: an assignment with these limits, and the call."""
+    config, code = split_assign(_rehearsed)
+    head = json.dumps(dict(config, concurrency=1, **limits)).encode()
+    payload = len(head).to_bytes(4, "little") + head + code
+    return wire.frame(wire.ASSIGN, 0, payload) + _REHEARSED_CALL
+
+
+def warm_up(is_copied):
     """In a child that waits for its lambda: its own randomness, and the pages of a call touched.
 
-    Copying those pages is most of what a call would have to wait for.
+    Copying those pages is most of what a call would have to wait for; a fork may have done it.
     """
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()  # Python's own generator is seeded anew by every fork
     if os.environ:
         os.environ.clear()
-    _rehearse_once(_rehearsed)
+    if not is_copied:
+        _rehearse_once(_rehearsed)
 
 
 def prepare(config):

@@ -34,6 +34,12 @@ SECCOMP_MODE_FILTER = 2
 _NR_CAPSET = ctypes.c_long(91 if platform.machine() == "aarch64" else 126)
 CAP_SYS_ADMIN = 21
 _SYS_MOVE_MOUNT = 429
+_NR_OPEN_TREE = ctypes.c_long(428)
+_NR_IO_URING_SETUP = ctypes.c_long(425)
+_NR_IO_URING_REGISTER = ctypes.c_long(427)
+_IORING_SETUP_R_DISABLED = 1 << 6
+_REGISTER_BUFFERS = ctypes.c_uint(0)
+_OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _AT_FDCWD = -100
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -84,6 +90,30 @@ def move_mount(fd, target):
         ),
         "move_mount " + target.decode(),
     )
+
+
+def open_tree(path):
+    """A detached copy of the mount at a path, as a descriptor."""
+    flags = ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC)
+    place = ctypes.c_char_p(path)
+    result = _syscall(_NR_OPEN_TREE, ctypes.c_int(_AT_FDCWD), place, flags)
+    return _check(result, "open_tree " + path.decode())
+
+
+def make_disabled_ring():
+    """An io_uring through which nothing can be submitted, as a descriptor."""
+    params = (ctypes.c_uint32 * 30)()
+    params[2] = _IORING_SETUP_R_DISABLED
+    ring = _check(_syscall(_NR_IO_URING_SETUP, ctypes.c_uint(1), params), "io_uring_setup")
+    os.set_inheritable(ring, False)
+    return ring
+
+
+def register_buffers(ring, buffers):
+    """Pins memory of this process: an array of iovec."""
+    count = ctypes.c_uint(len(buffers))
+    result = _syscall(_NR_IO_URING_REGISTER, ctypes.c_int(ring), _REGISTER_BUFFERS, buffers, count)
+    _check(result, "io_uring_register")
 
 
 def prctl(option, a=0, b=0):

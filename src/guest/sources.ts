@@ -2,9 +2,12 @@
 
 import bootstrap from "./bootstrap.py" with { type: "text" };
 import command from "./command.py" with { type: "text" };
+import entry from "./entry.py" with { type: "text" };
 import handler from "./handler.py" with { type: "text" };
+import hotPages from "./hot_pages.py" with { type: "text" };
 import importAhead from "./import_ahead.py" with { type: "text" };
 import kernel from "./kernel.py" with { type: "text" };
+import rehearsal from "./rehearsal.py" with { type: "text" };
 import sandbox from "./sandbox.py" with { type: "text" };
 import threadHook from "./thread_hook.py" with { type: "text" };
 import wire from "./wire.py" with { type: "text" };
@@ -13,9 +16,12 @@ import zygote from "./zygote.py" with { type: "text" };
 /** Every module of the guest by name. */
 const GUEST_SOURCES: Readonly<Record<string, string>> = {
   command,
+  entry,
   handler,
+  hot_pages: hotPages,
   import_ahead: importAhead,
   kernel,
+  rehearsal,
   sandbox,
   thread_hook: threadHook,
   wire,

@@ -19,9 +19,12 @@ import sys
 import time
 
 import command
+import entry
 import handler
+import hot_pages
 import import_ahead
 import kernel
+import rehearsal
 import sandbox
 import thread_hook
 import wire
@@ -112,9 +115,11 @@ class Zygote:
         self.children = {}
         self.pids = {}
         self.taken_ids = []
-        self.own_pid_namespace = own_pid_namespace()
+        self.own_pid_namespace = entry.own_pid_namespace()
         self.free_networks = []
         self.networks = {}
+        self.hot_runs = []
+        self.pinned = 0  # bytes
 
     def say(self, **message):
         self.send(json.dumps(message).encode())
@@ -233,6 +238,10 @@ class Zygote:
         if pid is not None:  # not reaped yet, so the number is still its own
             os.kill(pid, signal.SIGKILL)
 
+    def forget(self, pid):
+        """A child that was waited for elsewhere."""
+        del self.pids[self.children.pop(pid)]
+
     def _refuse(self, ident, error):
         if isinstance(error, OSError):
             name = errno.errorcode.get(error.errno, str(error.errno))
@@ -272,7 +281,7 @@ class Zygote:
         """fds: the guest's socket, then one cgroup.procs per hierarchy."""
         _require_all(request, fds)
         if not request["privateNetwork"]:
-            self._closes(request, fds, lambda r, f: self._spare_body(r, f, -1))
+            self.fork_spare(request, fds)
             return
         network = self.take_network()
         try:
@@ -282,6 +291,10 @@ class Zygote:
             raise
         self.networks[pid] = network
 
+    def fork_spare(self, request, fds):
+        """A spare in the network of the zygote. Returns its pid."""
+        return self._closes(request, fds, lambda r, f: self._spare_body(r, f, -1))
+
     def _networked_body(self, request, fds):
         self._spare_body(request, fds[:-1], fds[-1])
 
@@ -290,7 +303,7 @@ class Zygote:
         sandbox.enclose(fds[1:], request["uid"], request, network)
         self.filters["early"].install()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fds[0])
-        handler.warm_up()
+        handler.warm_up(self.pinned > 0)
         wire.write_all(fds[0], wire.frame(wire.ENCLOSED, 0, b""))
         data, passed = receive(sock)
         if not data:
@@ -325,7 +338,7 @@ class Zygote:
             os.close(ready_out)
             ready_out = -1
             if os.read(ready_in, 1) == b"1":
-                _write_id_maps(pid, request["uid"], self.taken_ids, request["ids"])
+                entry.write_id_maps(pid, request["uid"], self.taken_ids, request["ids"])
                 os.write(mapped_out, b"1")
         finally:
             for fd in (ready_in, ready_out, mapped_in, mapped_out):
@@ -356,8 +369,8 @@ class Zygote:
                 os._exit(1)
             os.close(ready_out)
             os.close(mapped_in)
-            enter_own_namespaces(self.control, request["scratchMaxBytes"])
-            self.own_pid_namespace = own_pid_namespace()
+            entry.enter_own_namespaces(self.control, request["scratchMaxBytes"])
+            self.own_pid_namespace = entry.own_pid_namespace()
             self._import(request)
             self.serve()
         except BaseException as error:  # noqa: a child must end here, whatever happened
@@ -370,7 +383,9 @@ class Zygote:
             os._exit(1)
 
     def _import(self, request):
-        """Third-party code runs from here on; nothing after this line is trusted."""
+        """Third-party code runs from here on; nothing after the filter is trusted."""
+        self.pin()
+        hot_pages.give_up_locking()
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         self.filters["zygote"].install()
         sys.path[:] = self.stdlib + request["packages"]
@@ -385,40 +400,29 @@ class Zygote:
         thread_hook.leave_out()
         gc.collect()
         gc.freeze()
-        self.say(event="ready", id="self", importUs=spent)
+        self.say(event="ready", id="self", importUs=spent, pinned=self.pinned)
+
+    def learn_hot_pages(self):
+        """In the root zygote, once: those forked from it have the same pages at the same addresses."""
+        self.pinned = 1  # so that it takes the way of children whose pages were copied
+        try:
+            self.hot_runs = rehearsal.hot_runs(self)
+        except OSError as error:
+            print("ol: forks will be slow, the rehearsal failed: %s" % error, file=sys.stderr)
+        self.pin()
+
+    def pin(self):
+        """What the host does not let us pin is copied by page faults, and zygotes of zygotes may not."""
+        self.pinned = 0
+        try:
+            self.pinned = hot_pages.pin(self.hot_runs)
+        except OSError as error:
+            print("ol: forks will be slow, no page could be pinned: %s" % error, file=sys.stderr)
 
     def command(self, request, fds):
         """fds: a status socket, stdout, stderr, the mounts, then one cgroup.procs per hierarchy."""
         _require_all(request, fds)
         self._closes(request, fds, lambda r, f: command.body(r, f, self.filters))
-
-
-def become_root():
-    """Takes the first id of the user namespace and the parent's death as its own."""
-    os.setgroups([])
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
-
-
-def _mount_first_proc():
-    """A full /proc must be visible before a user namespace may mount its own.
-
-    It belongs to a pid namespace that ends at once, so it never shows a process of the host.
-    """
-    pid = os.fork()
-    if pid == 0:
-        try:
-            kernel.unshare(kernel.CLONE_NEWPID)
-            if os.fork() == 0:
-                kernel.mount(b"proc", b"/proc", b"proc", sandbox.PLAIN | kernel.MS_NOEXEC)
-                os._exit(0)
-            os._exit(os.WEXITSTATUS(os.wait()[1]))
-        finally:
-            os._exit(1)
-    if os.waitpid(pid, 0)[1] != 0:
-        raise OSError(errno.EPERM, "cannot mount /proc")
 
 
 def main(control_fd, programs):
@@ -427,12 +431,12 @@ def main(control_fd, programs):
     _raise_open_limit()
     sandbox.forbid_core_dumps()
     kernel.set_name(_PROCESS_NAME)
-    _mount_first_proc()
+    entry.mount_first_proc()
     kernel.unshare(kernel.CLONE_NEWUSER | sandbox.NAMESPACES)
     control.send(b'{"event": "unmapped", "id": "self"}')
     if control.recv(16) != b"mapped":
         os._exit(1)
-    enter_own_namespaces(control, 1 << 20)
+    entry.enter_own_namespaces(control, 1 << 20)
     kernel.remember_last_capability()
     stdlib = [entry for entry in sys.path if entry]
     filters = {name: kernel.Filter(program) for name, program in programs.items()}
@@ -442,56 +446,6 @@ def main(control_fd, programs):
     thread_hook.leave_out()
     gc.collect()
     gc.freeze()  # what is here now is never freed: children do not copy its pages to count it
-    zygote.say(event="ready", id="self", importUs=0)
+    zygote.learn_hot_pages()
+    zygote.say(event="ready", id="self", importUs=0, pinned=zygote.pinned)
     zygote.serve()
-
-
-def enter_own_namespaces(control, scratch_bytes):
-    """Forks into a pid namespace that the user namespace owns; only the child returns.
-
-    With that ownership the child can mount its /proc and come back after each fork of its own. The
-    parent stays outside, holds nothing, and ends with the child.
-    """
-    become_root()
-    kernel.unshare(kernel.CLONE_NEWPID)
-    pid = os.fork()
-    if pid:
-        _wait_as_parent(control, pid)
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    kernel.mount(b"proc", b"/proc", b"proc", sandbox.PLAIN | kernel.MS_NOEXEC)
-    sandbox.mount_scratch(0, scratch_bytes)
-
-
-def own_pid_namespace():
-    return os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _write_id_maps(pid, own, taken, ids):
-    """Root of the child's user namespace is an id of its own; the ids of handlers keep their numbers.
-
-    Ids that an ancestor took as its root are not mapped here, so they are left out.
-    """
-    extents = [(0, own, 1)]
-    start = 1
-    for hole in sorted(set(taken + [own])) + [ids]:
-        if hole > start:
-            extents.append((start, start, hole - start))
-        start = hole + 1
-    text = "\n".join("%d %d %d" % extent for extent in extents)
-    for name in ("gid_map", "uid_map"):
-        with open("/proc/%d/%s" % (pid, name), "w") as file:
-            file.write(text)
-
-
-def _wait_as_parent(control, pid):
-    """The process outside of the pid namespace: holds nothing, ends when the zygote ends."""
-    control.close()
-    os.closerange(3, 256)
-    kernel.set_name(b"ol-zygote-wait")
-    while True:
-        try:
-            status = os.waitpid(pid, 0)[1]
-            break
-        except InterruptedError:
-            continue
-    os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))

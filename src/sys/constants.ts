@@ -31,8 +31,10 @@ export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_SECCOMP = 22;
 export const SECCOMP_MODE_FILTER = 2;
 export const SIGKILL = 9;
+export const RLIMIT_MEMLOCK = 8;
 
 /** Numbers of calls that older C libraries do not wrap; since 5.x they are the same on every 64-bit architecture. */
+export const SYS_io_uring_setup = 425;
 export const SYS_open_tree = 428;
 export const SYS_move_mount = 429;
 export const SYS_mount_setattr = 442;

@@ -8,6 +8,7 @@ const libc = openLibc({
   execve: { args: ["cstring", "ptr", "ptr"], returns: "i32" },
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
   memfd_create: { args: ["cstring", "u32"], returns: "i32" },
+  setrlimit: { args: ["i32", "ptr"], returns: "i32" },
   dup2: { args: ["i32", "i32"], returns: "i32" },
 });
 
@@ -59,6 +60,22 @@ export function duplicateTo(fd: number, number: number): void {
     "dup2",
     () => `${fd}, ${number}`,
     () => libc.dup2(fd, number),
+  );
+}
+
+/**
+ * Sets the soft and the hard limit of this process.
+ * @param resource `RLIMIT_*`
+ * @param value in the resource's unit
+ * @throws {SyscallError} EPERM above the hard limit without CAP_SYS_RESOURCE
+ */
+export function setResourceLimit(resource: number, value: number): void {
+  // struct rlimit { u64 soft, hard }, on its own ArrayBuffer: it does not move during the call.
+  const limit = new BigUint64Array(new ArrayBuffer(16)).fill(BigInt(value));
+  check(
+    "setrlimit",
+    () => `${resource}, ${value}`,
+    () => libc.setrlimit(resource, limit),
   );
 }
 

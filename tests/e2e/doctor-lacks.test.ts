@@ -102,6 +102,20 @@ const ROWS: readonly Row[] = [
     mend: /--privileged/,
   },
   {
+    what: "a kernel without io_uring",
+    wrap: refusing(["io_uring_setup"], "ENOSYS"),
+    ids: ["io-uring"],
+    status: "warn",
+    mend: /CONFIG_IO_URING=y/,
+  },
+  {
+    what: "a kernel that keeps io_uring from everybody",
+    script: "echo 2 > /mnt/s; mount --bind /mnt/s /proc/sys/kernel/io_uring_disabled",
+    ids: ["io-uring"],
+    status: "warn",
+    mend: /sysctl -w kernel\.io_uring_disabled=0/,
+  },
+  {
     what: "no cgroup file system",
     script: "mount -t tmpfs none /sys/fs/cgroup",
     ids: [...LIMITS, "cgroup-freezer", "cgroup-cpuacct"],

@@ -81,6 +81,16 @@ function linkOf(fd: string): string | null {
   }
 }
 
+/** What an engine can have that ordinary ones do not. */
+export interface EngineBenchOptions {
+  /** The cgroup file system, perhaps one that fails. */
+  readonly io?: CgroupIo;
+  /** Settings of all lambdas. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** What is started as init. */
+  readonly executable?: string;
+}
+
 /** An engine and one lambda. */
 export class EngineBench {
   readonly pool: SockPool;
@@ -88,6 +98,8 @@ export class EngineBench {
   readonly workerDir: string;
   readonly codeDir: string;
   readonly clusterDir: string;
+  /** What init and the zygotes say. */
+  readonly zygoteLog: string;
   readonly #close: () => Promise<void>;
   #calls = 0;
 
@@ -101,17 +113,15 @@ export class EngineBench {
     this.clusterDir = temp.join("cluster");
     this.workerDir = temp.join("cluster/workers/worker-0");
     this.codeDir = temp.join("code");
+    this.zygoteLog = temp.join("zygote.log");
   }
 
   /**
-   * @param io the cgroup file system, perhaps one that fails
-   * @param env settings of all lambdas
+   * @param options what differs from an ordinary engine
    * @returns an engine that is ready
    */
-  static async open(
-    io: CgroupIo = systemCgroupIo,
-    env: Readonly<Record<string, string>> = {},
-  ): Promise<EngineBench> {
+  static async open(options: EngineBenchOptions = {}): Promise<EngineBench> {
+    const { io = systemCgroupIo, env = {}, executable = OL } = options;
     const temp = tempDir("ol-engine-");
     await olDone(["new", `--cluster=${temp.join("cluster")}`]);
     mkdirSync(temp.join("code"));
@@ -140,7 +150,7 @@ export class EngineBench {
       env,
       log: silentLogger,
       logFd: log,
-      executable: OL,
+      executable,
     });
     const close = async (): Promise<void> => {
       await pool.close();

@@ -28,7 +28,7 @@ let table: LambdaTable;
 let nonce = 0;
 
 beforeAll(async () => {
-  bench = await EngineBench.open(failingCgroupIo(injector));
+  bench = await EngineBench.open({ io: failingCgroupIo(injector) });
   const registryDir = join(bench.clusterDir, "registry");
   for (const name of NAMES) {
     mkdirSync(join(registryDir, name));

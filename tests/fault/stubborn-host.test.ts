@@ -13,7 +13,7 @@ const injector = new Injector();
 let bench: EngineBench;
 
 beforeAll(async () => {
-  bench = await EngineBench.open(failingCgroupIo(injector));
+  bench = await EngineBench.open({ io: failingCgroupIo(injector) });
 });
 afterEach(() => injector.disarm());
 afterAll(() => bench.close());

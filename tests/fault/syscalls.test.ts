@@ -22,7 +22,7 @@ beforeAll(async () => {
   // Opens the descriptor that is kept in reserve for as long as the process lives.
   detectCgroups();
   before = leakSnapshot();
-  bench = await EngineBench.open(failingCgroupIo(injector));
+  bench = await EngineBench.open({ io: failingCgroupIo(injector) });
   rest = await bench.atRest();
 });
 afterEach(() => {

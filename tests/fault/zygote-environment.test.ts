@@ -30,7 +30,7 @@ const WHILE_IMPORTING = {
 let bench: EngineBench;
 
 beforeAll(async () => {
-  bench = await EngineBench.open(undefined, SETTINGS);
+  bench = await EngineBench.open({ env: SETTINGS });
 });
 afterAll(() => bench.close());
 

@@ -35,6 +35,7 @@ const isArm = process.arch === "arm64";
 
 /** Calls that can be refused, as the filter has them: a number, or a number and its first argument. */
 const CALLS = {
+  io_uring_setup: "425",
   open_tree: "428",
   move_mount: "429",
   mount_setattr: "442",

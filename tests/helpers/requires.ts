@@ -5,8 +5,10 @@
  */
 
 import { test } from "bun:test";
-import { existsSync } from "node:fs";
+import { closeSync, existsSync } from "node:fs";
 import { release } from "node:os";
+
+import { makeRing } from "../../src/sys/io-uring.ts";
 
 /** Needs of a test. */
 export interface Requirements {
@@ -16,6 +18,8 @@ export interface Requirements {
   readonly docker?: boolean;
   /** Oldest Linux version, such as `"5.12"`. */
   readonly kernel?: string;
+  /** The kernel and its settings let this user make an io_uring. */
+  readonly ioUring?: boolean;
   /** Programs on PATH. */
   readonly programs?: readonly string[];
 }
@@ -29,6 +33,15 @@ function atLeast(is: string, wanted: string): boolean {
   return isMajor > major || (isMajor === major && isMinor >= minor);
 }
 
+function hasIoUring(): boolean {
+  try {
+    closeSync(makeRing());
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * @param needs what a test needs
  * @returns the first need that this machine does not meet, in words, or null
@@ -39,6 +52,7 @@ function missing(needs: Requirements): string | null {
   if (needs.kernel !== undefined && !atLeast(release(), needs.kernel)) {
     return `Linux ${needs.kernel} or newer, this is ${release()}`;
   }
+  if (needs.ioUring === true && !hasIoUring()) return "io_uring";
   const program = needs.programs?.find((name) => Bun.which(name) === null);
   return program === undefined ? null : `the program ${program}`;
 }

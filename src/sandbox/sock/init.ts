@@ -10,6 +10,8 @@ import { closeSync, mkdirSync, symlinkSync, writeFileSync, writeSync } from "nod
 import { join } from "node:path";
 import { buildSeccompFilter, seccompArch } from "../seccomp/build.ts";
 import { assert } from "../../common/assert.ts";
+import { errnoNameOf } from "../../common/errors.ts";
+import { ZYGOTE_LOCKED_MAX_BYTES } from "../../common/zygote-limits.ts";
 import { GUEST_SOURCES_FD, ZYGOTE_PROGRAM, zygoteStart } from "../../guest/sources.ts";
 import {
   CLONE_NEWNS,
@@ -21,10 +23,18 @@ import {
   MS_PRIVATE,
   MS_REC,
   PR_SET_PDEATHSIG,
+  RLIMIT_MEMLOCK,
   SIGKILL,
 } from "../../sys/constants.ts";
 import { bindMount, mount, pivotInto, setMountTreeAttributes } from "../../sys/mount.ts";
-import { createMemoryFile, duplicateTo, execve, prctl, unshare } from "../../sys/process.ts";
+import {
+  createMemoryFile,
+  duplicateTo,
+  execve,
+  prctl,
+  setResourceLimit,
+  unshare,
+} from "../../sys/process.ts";
 
 /** What the worker tells init, as JSON in its one argument. */
 export interface InitRequest {
@@ -70,6 +80,15 @@ function assembleRoot(request: InitRequest): void {
   pivotInto(root);
 }
 
+/** The zygote pins what each fork shall copy; where the host lets us not allow that, forks are slower. */
+function allowPinning(): void {
+  try {
+    setResourceLimit(RLIMIT_MEMLOCK, ZYGOTE_LOCKED_MAX_BYTES);
+  } catch (error) {
+    if (errnoNameOf(error) !== "EPERM") throw error;
+  }
+}
+
 /**
  * Does not return: it becomes the root zygote.
  * @param argument an `InitRequest` as JSON
@@ -81,6 +100,7 @@ export function runInit(argument: string): never {
   assert(process.ppid === request.workerPid, "the worker that started this init is gone");
   // Where the machine runs out of memory, a sandbox ends before the worker and what else serves it.
   writeFileSync("/proc/self/oom_score_adj", String(SANDBOX_OOM_SCORE));
+  allowPinning();
   const arch = seccompArch(process.arch);
   assert(arch !== null, `there is no system call filter for ${process.arch}`);
   const filter = (part: "early" | "late" | "zygote"): Uint8Array =>
@@ -95,6 +115,7 @@ export function runInit(argument: string): never {
   return execve(
     request.python,
     ["ol-zygote", "-I", "-S", "-B", "-c", ZYGOTE_PROGRAM],
-    ["LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"],
+    // What is bound before the fork is not looked up again by each child.
+    ["LC_ALL=C.UTF-8", "LD_BIND_NOW=1", "PYTHONDONTWRITEBYTECODE=1"],
   );
 }

@@ -31,6 +31,8 @@ export interface RootZygote {
   readonly zygote: Zygote;
   /** Host process id of its outermost process. */
   readonly pid: number;
+  /** Memory that each fork copies at once, in bytes; 0 where the host has no io_uring for it. */
+  readonly pinnedBytes: number;
 }
 
 const SELF = "/proc/self/exe";
@@ -79,8 +81,8 @@ export async function startRootZygote(options: RootZygoteOptions): Promise<RootZ
     await zygote.expect("unmapped", ZYGOTE_START_TIMEOUT_MS);
     mapIds(child.pid, options.slot);
     zygote.tellMapped();
-    await zygote.expect("ready", ZYGOTE_START_TIMEOUT_MS);
-    return { zygote, pid: child.pid };
+    const { pinned = 0 } = await zygote.expect("ready", ZYGOTE_START_TIMEOUT_MS);
+    return { zygote, pid: child.pid, pinnedBytes: pinned };
   } catch (cause) {
     zygote.close();
     child.kill("SIGKILL");

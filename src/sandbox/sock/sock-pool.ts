@@ -57,8 +57,8 @@ export interface SockPoolOptions {
 
 /**
  * Limits of the root zygote, which runs trusted code only. It needs 20 MB itself, but the first pages
- * of each child, 1.4 MB, are charged here before the child joins its own cgroup, and version 1 leaves
- * them here: with 512 MB the kernel ended it at 370 live sandboxes.
+ * of each child, 2 MB, are charged here before the child joins its own cgroup, and version 1 leaves
+ * them here: with 512 MB the kernel ended it at some 250 live sandboxes.
  */
 const ROOT_ZYGOTE_LIMITS = {
   memoryMaxBytes: 8 * 1024 * 1024 * 1024,
@@ -287,7 +287,7 @@ export class SockPool implements SandboxPool {
   }
 
   async #startRoot(): Promise<Root> {
-    const { init, slot, logFd, limits, executable } = this.#options;
+    const { init, slot, logFd, limits, executable, log } = this.#options;
     const started: RootZygote = await startRootZygote({
       init,
       slot,
@@ -295,6 +295,7 @@ export class SockPool implements SandboxPool {
       cgroup: this.#zygoteCgroup,
       ...(executable === undefined ? {} : { executable }),
     });
+    log.info("the root zygote is ready", { op: "sock.root", pinned_bytes: started.pinnedBytes });
     const sizes = { atRest: SPARES_ROOT, inDemand: SPARES_ROOT };
     const spares = new SpareStock(started.zygote, this.#parts, limits, sizes, () => this.#newId());
     spares.refill();

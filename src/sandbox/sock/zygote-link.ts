@@ -21,6 +21,8 @@ export interface ZygoteEvent {
   readonly signal?: number;
   readonly code?: number;
   readonly importUs?: number;
+  /** Memory that each fork of it copies at once, in bytes. */
+  readonly pinned?: number;
   readonly message?: string;
   readonly errno?: string;
 }
@@ -45,7 +47,7 @@ function parseEvent(data: Uint8Array): ZygoteEvent | null {
   try {
     const value = JSON.parse(Buffer.from(data).toString()) as Partial<ZygoteEvent> | null;
     if (typeof value?.id !== "string" || !KINDS.includes(value.event as string)) return null;
-    const numbers = [value.signal, value.code, value.importUs];
+    const numbers = [value.signal, value.code, value.importUs, value.pinned];
     if (numbers.some((n) => n !== undefined && !(typeof n === "number" && n >= 0))) return null;
     if (value.message !== undefined && typeof value.message !== "string") return null;
     return value as ZygoteEvent;

@@ -158,6 +158,25 @@ function checkFilters(host: DoctorHost): Finding {
   return fail("seccomp", `prctl(PR_SET_SECCOMP) fails with ${errnoName}`, SOCK_ENGINE, mend);
 }
 
+const IO_URING_SETTING = "/proc/sys/kernel/io_uring_disabled";
+
+/**
+ * @param host the machine
+ * @returns whether zygotes can have the pages copied by forks that sandboxes write to
+ */
+export function checkIoUring(host: DoctorHost): Finding {
+  const setting = host.readText(IO_URING_SETTING)?.trim() ?? "0";
+  const disables = "the fastest cold starts; lambdas cannot call io_uring either way";
+  if (setting !== "0") {
+    const mend = "sysctl -w kernel.io_uring_disabled=0, where other users of this host may have it";
+    return warn("io-uring", `${IO_URING_SETTING} is ${setting}`, disables, mend);
+  }
+  const errnoName = host.tryIoUring();
+  if (errnoName === null) return ok("io-uring", "zygotes can pin memory with io_uring");
+  const mend = `use a kernel with CONFIG_IO_URING=y; ${CONTAINER_HINT}, or with a seccomp profile that permits it`;
+  return warn("io-uring", `io_uring_setup fails with ${errnoName}`, disables, mend);
+}
+
 /**
  * @param host the machine
  * @returns what is found of cgroups, and one finding per gap

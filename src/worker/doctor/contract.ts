@@ -48,6 +48,8 @@ export interface DoctorHost {
   tryMountCalls(): { readonly call: string; readonly errnoName: string } | null;
   /** @returns null where a filter of system calls could be installed, else the errno's name */
   trySeccomp(): string | null;
+  /** @returns null where an io_uring could be made, else the errno's name */
+  tryIoUring(): string | null;
   /** @returns null where the port can be listened on, else the errno's name */
   tryPort(port: number): string | null;
   diskSpace(path: string): DiskSpace | null;

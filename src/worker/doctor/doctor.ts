@@ -22,6 +22,7 @@ export async function examine(host: DoctorHost, request: DoctorRequest): Promise
     ["mount-calls", () => checks.checkMountCalls(host)],
     ["namespaces", () => checks.checkNamespaces(host)],
     ["seccomp", () => checks.checkSeccomp(host)],
+    ["io-uring", () => checks.checkIoUring(host)],
     ["cgroup", () => checks.checkCgroups(host)],
     ["programs", () => checks.checkPrograms(host)],
     ["python", () => checks.checkPython(host, request)],

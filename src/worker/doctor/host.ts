@@ -7,6 +7,7 @@ import { type CgroupIo, systemCgroupIo } from "../../cgroup/io.ts";
 import { errnoNameOf } from "../../common/errors.ts";
 import { DOCTOR_DOCKER_TIMEOUT_MS, DOCTOR_PROGRAM_TIMEOUT_MS } from "../../common/limits.ts";
 import { MOUNT_ATTR_RDONLY, PR_SET_SECCOMP, SECCOMP_MODE_FILTER } from "../../sys/constants.ts";
+import { makeRing } from "../../sys/io-uring.ts";
 import {
   moveNoMount,
   openTreeClone,
@@ -27,6 +28,7 @@ export function createDoctorHost(): DoctorHost {
     cgroups: () => detectCgroups(REACHABLE_CGROUPS),
     tryMountCalls,
     trySeccomp,
+    tryIoUring,
     tryPort,
     diskSpace,
     dockerProblem,
@@ -122,6 +124,15 @@ function installNoFilter(): void {
 /** A filter at address 0 is refused with EFAULT by a kernel that would take a good one. */
 function trySeccomp(): string | null {
   return failureOf("prctl", installNoFilter, "EFAULT")?.errnoName ?? null;
+}
+
+function tryIoUring(): string | null {
+  try {
+    closeSync(makeRing());
+    return null;
+  } catch (error) {
+    return errnoNameOf(error) ?? String(error);
+  }
 }
 
 function tryPort(port: number): string | null {

@@ -56,7 +56,7 @@ describe.skipIf(process.getuid?.() !== 0)("a command in a SOCK sandbox", () => {
     await (await EngineBench.open()).close();
     before = leakSnapshot();
     temp = tempDir("ol-command-");
-    bench = await EngineBench.open(refusingIo);
+    bench = await EngineBench.open({ io: refusingIo });
     await PackageStore.open(join(bench.clusterDir, "packages"));
   });
   afterAll(async () => {

@@ -9,22 +9,22 @@ const EXTENTS_MAX = 340;
 
 /** Files that are written go into `written`, by path. */
 const CATCH_FILES = `
-import io, json, zygote
+import entry, io, json
 written = {}
 class File(io.StringIO):
     def __init__(self, path):
         super().__init__()
         self.path = path
     def __exit__(self, *_): written[self.path] = self.getvalue()
-zygote.open = lambda path, mode: File(path)
+entry.open = lambda path, mode: File(path)
 `;
 
-describe("_write_id_maps()", () => {
+describe("write_id_maps()", () => {
   testPython("maps every id to itself but for the own and those of ancestors", async () => {
     const program = `${CATCH_FILES}
 found = []
 for own, taken, ids in json.load(sys.stdin):
-    zygote._write_id_maps(7, own, taken, ids)
+    entry.write_id_maps(7, own, taken, ids)
     found.append(written)
     written = {}
 print(json.dumps(found))`;
@@ -106,7 +106,7 @@ import json, os, sys, handler
 os.environ["LEFT"] = "over"
 modules, path = set(sys.modules), list(sys.path)
 handler.rehearse()
-handler.warm_up()
+handler.warm_up(False)
 print(json.dumps([dict(os.environ), sorted(set(sys.modules) ^ modules), sys.path == path]))`;
     expect(await runPython(program)).toEqual([{}, [], true]);
   });
@@ -127,7 +127,7 @@ def faults(first):
 handler.rehearse()
 gc.collect()
 gc.freeze()
-print(json.dumps([faults(lambda: None), faults(handler.warm_up)]))`;
+print(json.dumps([faults(lambda: None), faults(lambda: handler.warm_up(False))]))`;
     const [cold, warm] = (await runPython(program)) as [number, number];
     expect(cold).toBeGreaterThan(0);
     expect(warm).toBeLessThan(cold / 4);

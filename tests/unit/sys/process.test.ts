@@ -8,7 +8,15 @@ import {
   signalProcess,
   tryIdentifyProcess,
 } from "../../../src/cluster/process-identity.ts";
-import { createMemoryFile, duplicateTo, execve, prctl, unshare } from "../../../src/sys/process.ts";
+import { RLIMIT_MEMLOCK } from "../../../src/sys/constants.ts";
+import {
+  createMemoryFile,
+  duplicateTo,
+  execve,
+  prctl,
+  setResourceLimit,
+  unshare,
+} from "../../../src/sys/process.ts";
 import { requires } from "../../helpers/requires.ts";
 import { waitFor } from "../../helpers/wait-for.ts";
 import { isClosedOnExec, Lines, outputOf, ownProgram, PYTHON, startChild } from "./child.ts";
@@ -156,6 +164,21 @@ describe("prctl()", () => {
 
   test("throws when the option does not exist", () => {
     expect(failureOf(() => prctl(0x7fff, 1)).message).toBe("Cannot prctl(32767, 1): EINVAL");
+  });
+});
+
+describe("setResourceLimit()", () => {
+  test("sets both limits", () => {
+    // This process locks nothing, and what it starts is no worse off with less.
+    setResourceLimit(RLIMIT_MEMLOCK, 65_536);
+    const limits = readFileSync("/proc/self/limits", "utf8");
+    expect(limits).toMatch(/^Max locked memory +65536 +65536 +bytes/m);
+  });
+
+  test("throws when there is no such resource", () => {
+    expect(failureOf(() => setResourceLimit(99, 1)).message).toBe(
+      "Cannot setrlimit(99, 1): EINVAL",
+    );
   });
 });
 

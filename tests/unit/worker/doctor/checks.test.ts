@@ -42,6 +42,7 @@ function machine(parts: Partial<DoctorHost> = {}): DoctorHost {
     cgroups: () => CGROUPS,
     tryMountCalls: () => null,
     trySeccomp: () => null,
+    tryIoUring: () => null,
     tryPort: () => null,
     diskSpace: () => ({ freeBytes: 2 ** 40, freeFiles: 10 ** 6 }),
     dockerProblem: () => Promise.resolve(null),
@@ -153,6 +154,24 @@ describe("examine()", () => {
       status: "fail",
       found: /lacks kill_process/,
       mend: /4\.14/,
+    },
+    {
+      what: "a kernel without io_uring",
+      parts: { tryIoUring: () => "ENOSYS" },
+      id: "io-uring",
+      status: "warn",
+      found: /io_uring_setup fails with ENOSYS/,
+      mend: /CONFIG_IO_URING=y/,
+    },
+    {
+      what: "a kernel that keeps io_uring from all but root",
+      parts: {
+        readText: (path) => (path.endsWith("io_uring_disabled") ? "1\n" : machine().readText(path)),
+      },
+      id: "io-uring",
+      status: "warn",
+      found: /io_uring_disabled is 1/,
+      mend: /^sysctl -w kernel\.io_uring_disabled=0/,
     },
     {
       what: "no memory controller",

@@ -1,0 +1,120 @@
+/** Which pages a child has written, and forks that copy them at once. */
+
+import { describe, expect } from "bun:test";
+
+import { requires } from "../../helpers/requires.ts";
+import { runPython, testPython } from "./python.ts";
+
+/**
+ * `region` is memory of 64 pages that the parent has written, `written_in(pages)` what the guest finds of it when a
+ * child has written these, `faults(pages)` what that costs the child, `parent_faults(pages)` the parent.
+ */
+const REGION = `
+import ctypes, json, mmap, os, resource, hot_pages
+PAGE, PAGES = mmap.PAGESIZE, 64
+region = mmap.mmap(-1, PAGES * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+start = ctypes.addressof(ctypes.c_char.from_buffer(region))
+ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(PAGES * PAGE), 15)  # no huge pages
+for page in range(PAGES):
+    region[page * PAGE] = 1
+def write(pages):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for page in pages:
+        region[page * PAGE] = 2
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+def with_child(pages, look):
+    from_child, to_parent = os.pipe()
+    from_parent, to_child = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        write([])
+        os.write(to_parent, b"%d" % write(pages))
+        os.read(from_parent, 1)
+        os._exit(0)
+    count = int(os.read(from_child, 99))
+    found = look(pid)
+    os.write(to_child, b"1")
+    os.waitpid(pid, 0)
+    return count, found
+def written_in(pages):
+    inside = lambda run: start <= run[0] < start + PAGES * PAGE
+    _, runs = with_child(pages, hot_pages.written_by)
+    return [[(at - start) // PAGE, size // PAGE] for at, size in filter(inside, runs)]
+def faults(pages):
+    return with_child(pages, lambda pid: None)[0]
+def parent_faults(pages):
+    return with_child([], lambda pid: write(pages))[1]
+def runs(pages):
+    return [(start + page * PAGE, PAGE) for page in pages]
+`;
+
+describe("written_by()", () => {
+  testPython("finds runs of pages that the child has written, and no others", async () => {
+    const program = `${REGION}
+print(json.dumps([written_in([3, 4, 10]), written_in([]), written_in(range(8, PAGES - 8))]))`;
+    expect(await runPython(program)).toEqual([
+      [
+        [3, 2],
+        [10, 1],
+      ],
+      [],
+      [[8, 48]],
+    ]);
+  });
+});
+
+describe("pin()", () => {
+  const testRing = requires({ programs: ["python3"], ioUring: true });
+
+  testRing("has every fork copy the pages: neither side faults on them any more", async () => {
+    const program = `${REGION}
+hot = list(range(0, PAGES, 2))
+before = [faults(hot), parent_faults(hot)]
+size = hot_pages.pin(runs(hot))
+print(json.dumps([size // PAGE, before, [faults(hot), parent_faults(hot)], faults(range(PAGES))]))`;
+    const [pages, before, after, all] = (await runPython(program)) as [
+      number,
+      [number, number],
+      [number, number],
+      number,
+    ];
+    expect(pages).toBe(32);
+    // A fault or two more is the interpreter's own.
+    for (const count of before) expect(count).toBeGreaterThanOrEqual(32);
+    for (const count of after) expect(count).toBeLessThan(8);
+    expect(all).toBeGreaterThanOrEqual(32);
+  });
+
+  testRing("keeps what each process writes to itself", async () => {
+    const program = `${REGION}
+hot_pages.pin(runs(range(PAGES)))
+write(range(8))
+def first(pid):
+    with open("/proc/%d/mem" % pid, "rb") as memory:
+        memory.seek(start)
+        return memory.read(1)[0]
+region[0] = 7
+_, in_child = with_child([0], first)
+print(json.dumps([in_child, region[0]]))`;
+    expect(await runPython(program)).toEqual([2, 7]);
+  });
+
+  testPython("leaves alone what is nothing, or too much to be copied each time", async () => {
+    const program = `${REGION}
+many = [(start, PAGE)] * (hot_pages._RUNS_MAX + 1)
+print(json.dumps([hot_pages.pin([]), hot_pages.pin(many), hot_pages.pin([(start, 1 << 30)])]))`;
+    expect(await runPython(program)).toEqual([0, 0, 0]);
+  });
+
+  testPython("says so where the host does not let it", async () => {
+    const program = `${REGION}
+import kernel
+def refused(): raise PermissionError(1, "io_uring_setup")
+kernel.make_disabled_ring = refused
+try:
+    print(json.dumps(hot_pages.pin(runs([1]))))
+except OSError as error:
+    print(json.dumps(error.errno))`;
+    expect(await runPython(program)).toBe(1);
+  });
+});
