@@ -9,18 +9,29 @@
  * @see https://docs.docker.com/engine/security/seccomp/ and the OCI runtime specification, "seccomp"
  */
 
+import { assert } from "../../common/assert.ts";
 import { type Check, type Verdict, isAction } from "../seccomp/policy.ts";
 import { syscallTable } from "../seccomp/table.ts";
 
-/** A condition on one argument: `(argument & value) == valueTwo`. */
+/** A condition on one argument: `(argument & value) == valueTwo`, or `argument == value`. */
 interface ProfileArg {
   readonly index: number;
   readonly value: number;
   readonly valueTwo: number;
-  readonly op: "SCMP_CMP_MASKED_EQ";
+  readonly op: "SCMP_CMP_MASKED_EQ" | "SCMP_CMP_EQ";
 }
 
-/** One entry; its conditions hold together, entries of one call are alternatives. */
+/** The same of all 64 bits: `(argument & mask) == value`. */
+interface Condition {
+  readonly index: number;
+  readonly mask: bigint;
+  readonly value: bigint;
+}
+
+/**
+ * One entry; its conditions hold together, entries of one call are alternatives. Each is on another argument: where
+ * two are on the same, runc (1.1.5) makes alternatives of all of them.
+ */
 interface ProfileRule {
   readonly names: readonly string[];
   readonly action: "SCMP_ACT_ALLOW" | "SCMP_ACT_ERRNO";
@@ -39,6 +50,7 @@ export interface DockerSeccompProfile {
 const EPERM_NUMBER = 1;
 const BITS = 32;
 const ALL_BITS = 0xffffffff;
+const WHOLE = (1n << 64n) - 1n;
 
 const ARCHITECTURES = { x64: "SCMP_ARCH_X86_64", arm64: "SCMP_ARCH_AARCH64" } as const;
 
@@ -61,8 +73,9 @@ export function dockerSeccompProfile(
       }
       continue;
     }
-    for (const args of allowedBy(verdict)) {
-      syscalls.push({ names: calls, action: "SCMP_ACT_ALLOW", args });
+    for (const conditions of allowedBy(verdict)) {
+      const args = together(conditions)?.map(asArg);
+      if (args !== undefined) syscalls.push({ names: calls, action: "SCMP_ACT_ALLOW", args });
     }
   }
   return {
@@ -73,12 +86,32 @@ export function dockerSeccompProfile(
   };
 }
 
+/** @returns one condition for each argument, or null where they cannot hold together */
+function together(conditions: readonly Condition[]): readonly Condition[] | null {
+  const merged = new Map<number, Condition>();
+  for (const it of conditions) {
+    const known = merged.get(it.index) ?? { ...it, mask: 0n, value: 0n };
+    if (((known.value ^ it.value) & known.mask & it.mask) !== 0n) return null;
+    const both = { index: it.index, mask: known.mask | it.mask, value: known.value | it.value };
+    merged.set(it.index, both);
+  }
+  return [...merged.values()];
+}
+
+/** A number of JSON holds 53 bits exactly: enough for every low half, and for whole arguments that are small. */
+function asArg({ index, mask, value }: Condition): ProfileArg {
+  assert(value <= BigInt(Number.MAX_SAFE_INTEGER), "a profile compares with small values");
+  if (mask === WHOLE) return { index, value: Number(value), valueTwo: 0, op: "SCMP_CMP_EQ" };
+  assert(mask <= BigInt(ALL_BITS), "a profile compares low halves or whole arguments");
+  return { index, value: Number(mask), valueTwo: Number(value), op: "SCMP_CMP_MASKED_EQ" };
+}
+
 /** @returns every way to pass: conditions that hold together */
-function allowedBy(verdict: Verdict): readonly (readonly ProfileArg[])[] {
+function allowedBy(verdict: Verdict): readonly (readonly Condition[])[] {
   if (isAction(verdict)) return verdict.kind === "allow" ? [[]] : [];
   if (verdict.kind === "bits") {
-    const clear = condition(verdict.arg, verdict.mask, 0);
-    const set = complementOf(verdict.arg, verdict.mask, [0]);
+    const clear = condition(verdict, verdict.mask, 0);
+    const set = complementOf(verdict, verdict.mask, [0]);
     return [
       ...allowedBy(verdict.clear).map((rest) => [clear, ...rest]),
       ...set.flatMap((first) => allowedBy(verdict.set).map((rest) => [first, ...rest])),
@@ -87,40 +120,52 @@ function allowedBy(verdict: Verdict): readonly (readonly ProfileArg[])[] {
   return [...casesOf(verdict), ...othersOf(verdict)];
 }
 
+/** Which half of which argument. */
+interface Bits {
+  readonly arg: number;
+  readonly half?: "high";
+}
+
 type ValueCheck = Extract<Check, { readonly kind: "value" }>;
 
-function casesOf({ arg, mask = ALL_BITS, cases }: ValueCheck): readonly (readonly ProfileArg[])[] {
-  return cases.flatMap(({ values, verdict }) =>
+function casesOf(check: ValueCheck): readonly (readonly Condition[])[] {
+  const mask = check.mask ?? ALL_BITS;
+  return check.cases.flatMap(({ values, verdict }) =>
     values.flatMap((value) =>
-      allowedBy(verdict).map((rest) => [condition(arg, mask, value), ...rest]),
+      allowedBy(verdict).map((rest) => [condition(check, mask, value), ...rest]),
     ),
   );
 }
 
-function othersOf(check: ValueCheck): readonly (readonly ProfileArg[])[] {
+function othersOf(check: ValueCheck): readonly (readonly Condition[])[] {
   const rests = allowedBy(check.otherwise);
   if (rests.length === 0) return [];
   const named = check.cases.flatMap(({ values }) => values);
-  return complementOf(check.arg, check.mask ?? ALL_BITS, named).flatMap((first) =>
+  return complementOf(check, check.mask ?? ALL_BITS, named).flatMap((first) =>
     rests.map((rest) => [first, ...rest]),
   );
 }
 
-/** Only the low 32 bits count, as for the kernel. */
-function condition(index: number, mask: number, value: number): ProfileArg {
-  return { index, value: mask >>> 0, valueTwo: value >>> 0, op: "SCMP_CMP_MASKED_EQ" };
+/** 32 bits of an argument; by default only the low ones count, as for the kernel. */
+function condition({ arg, half }: Bits, mask: number, value: number): Condition {
+  const shift = half === "high" ? 32n : 0n;
+  return {
+    index: arg,
+    mask: BigInt(mask >>> 0) << shift,
+    value: BigInt(value >>> 0) << shift,
+  };
 }
 
 /**
- * libseccomp compares an argument once per rule, so "none of these" cannot be said directly. It is said
- * by prefixes: descending bit by bit along the named values, each branch that none of them takes.
+ * "None of these" cannot be said directly. It is said by prefixes: descending bit by bit along the named values,
+ * each branch that none of them takes.
  */
-function complementOf(index: number, mask: number, named: readonly number[]): ProfileArg[] {
-  const found: ProfileArg[] = [];
+function complementOf(bits: Bits, mask: number, named: readonly number[]): Condition[] {
+  const found: Condition[] = [];
   const descend = (bit: number, prefixMask: number, prefix: number): void => {
     const within = named.filter((value) => (value & prefixMask) >>> 0 === prefix);
     if (within.length === 0) {
-      found.push(condition(index, prefixMask, prefix));
+      found.push(condition(bits, prefixMask, prefix));
       return;
     }
     let next = bit;
