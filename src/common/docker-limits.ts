@@ -30,6 +30,18 @@ export const DOCKER_CPU_PERIOD_US = 100_000;
 /** Files that a process in a container may have open; as in the SOCK engine. */
 export const DOCKER_FILES_MAX = 1024;
 
+/** Memory that a process in a container may lock, in bytes; as in the SOCK engine. */
+export const DOCKER_LOCKED_MAX_BYTES = 64 * 1024;
+
+/** Signals that may wait in a container; as in the SOCK engine. */
+export const DOCKER_SIGNALS_MAX = 1024;
+
+/**
+ * What the limit of processes of a container's user is above that of its cgroup, which is the one that is to
+ * be met; as in the SOCK engine.
+ */
+export const DOCKER_PROCESSES_SPARE = 8;
+
 /** Files per MiB of scratch space in a container; as in the SOCK engine. */
 export const DOCKER_INODES_PER_MIB = 256;
 

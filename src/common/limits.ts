@@ -24,6 +24,12 @@ export const OUTPUT_MAX_BYTES = 8 * MIB;
  */
 export const OUTPUT_RENEW_BYTES = OUTPUT_MAX_BYTES / 2;
 
+/**
+ * How readily the kernel ends a sandbox where the machine has no memory, from -1000 (never) to 1000 (first): before
+ * the worker, which has what its caller had, mostly 0. Without privilege it cannot be lowered again.
+ */
+export const SANDBOX_OOM_SCORE = 500;
+
 /** Interval of the watchdog that looks at output sizes of busy sandboxes, in milliseconds. */
 export const OUTPUT_WATCH_INTERVAL_MS = 250;
 

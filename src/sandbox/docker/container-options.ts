@@ -10,7 +10,11 @@ import {
   DOCKER_CPU_PERIOD_US,
   DOCKER_FILES_MAX,
   DOCKER_INODES_PER_MIB,
+  DOCKER_LOCKED_MAX_BYTES,
+  DOCKER_PROCESSES_SPARE,
+  DOCKER_SIGNALS_MAX,
 } from "../../common/docker-limits.ts";
+import { SANDBOX_OOM_SCORE } from "../../common/limits.ts";
 import type { SandboxLimits } from "../contract.ts";
 import { dockerSeccompProfile } from "./seccomp-profile.ts";
 
@@ -107,6 +111,8 @@ function bodyOf(settings: ContainerSettings, spec: ContainerSpec): ContainerCrea
   };
 }
 
+type Ulimit = NonNullable<HostConfig["Ulimits"]>[number];
+
 /** Docker's `HostConfig` as this module uses it; the types of dockerode lack one field. */
 type HostOptions = HostConfig & { readonly CgroupnsMode: "private" };
 
@@ -126,12 +132,8 @@ function hostConfig(settings: ContainerSettings, spec: ContainerSpec): HostOptio
     PidsLimit: limits.processesMax,
     CpuPeriod: DOCKER_CPU_PERIOD_US,
     CpuQuota: Math.round((limits.cpuPercent / 100) * DOCKER_CPU_PERIOD_US),
-    Ulimits: [
-      { Name: "core", Soft: 0, Hard: 0 },
-      { Name: "nofile", Soft: DOCKER_FILES_MAX, Hard: DOCKER_FILES_MAX },
-      { Name: "fsize", Soft: limits.scratchMaxBytes, Hard: limits.scratchMaxBytes },
-      { Name: "msgqueue", Soft: 0, Hard: 0 },
-    ],
+    OomScoreAdj: SANDBOX_OOM_SCORE,
+    Ulimits: ulimits(limits),
     ShmSize: limits.scratchMaxBytes,
     Tmpfs: scratchMounts(spec),
     Mounts: [...baseMounts, ...spec.mounts].map(bindMount),
@@ -140,6 +142,23 @@ function hostConfig(settings: ContainerSettings, spec: ContainerSpec): HostOptio
     RestartPolicy: { Name: "no" },
     ...(settings.runtime === null ? {} : { Runtime: settings.runtime }),
   };
+}
+
+/** Of each process; what is not said here comes from the daemon, and differs from host to host. */
+function ulimits(limits: SandboxLimits): Ulimit[] {
+  const processes = limits.processesMax + DOCKER_PROCESSES_SPARE;
+  return Object.entries({
+    // 0 would not keep the kernel from handing a dump to a program of the host; see guest/sandbox.py.
+    core: 1,
+    nofile: DOCKER_FILES_MAX,
+    fsize: limits.scratchMaxBytes,
+    memlock: DOCKER_LOCKED_MAX_BYTES,
+    msgqueue: 0,
+    sigpending: DOCKER_SIGNALS_MAX,
+    nproc: processes,
+    nice: 0,
+    rtprio: 0,
+  }).map(([Name, bound]) => ({ Name, Soft: bound, Hard: bound }));
 }
 
 const seccompTexts = new Map<string, string>();

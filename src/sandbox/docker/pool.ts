@@ -219,6 +219,7 @@ export class DockerPool implements SandboxPool {
       const container = await this.#createContainer(spec, name, uid, logs, listener.path);
       exists = true;
       const connection = await this.#start(container, listener);
+      own(logs, 0);
       connection.send(encodeFrame(FrameType.ASSIGN, 0, assignOf(spec)));
       sandbox = new DockerSandbox({
         id,
@@ -239,11 +240,11 @@ export class DockerPool implements SandboxPool {
     }
   }
 
-  /** Output files that the lambda's user may append to. */
+  /** Output files that the guest opens before it connects; the lambda only ever has the open ones. */
   #openLogs(spec: SandboxSpec, id: string, uid: number): InstanceLogs {
     const logs = this.#logs.open(spec.lambdaName, id);
     try {
-      for (const name of ["stdout", "stderr"]) chownSync(join(logs.dir, name), uid, uid);
+      own(logs, uid);
       return logs;
     } catch (error) {
       this.#logs.close(logs, OUTPUT_MAX_BYTES);
@@ -343,6 +344,14 @@ export class DockerPool implements SandboxPool {
     }
     return dockerError(cause, this.#options.socket, "create a container");
   }
+}
+
+/**
+ * Gives the output files to a user. While the lambda runs that is root: their owner could open them again
+ * without the bounds of the open ones, change their rights, and put attributes on them.
+ */
+function own(logs: InstanceLogs, uid: number): void {
+  for (const name of ["stdout", "stderr"]) chownSync(join(logs.dir, name), uid, uid);
 }
 
 const readOnly = (source: string, target: string) => ({ source, target, readOnly: true });

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { buildSeccompFilter, seccompArch } from "../seccomp/build.ts";
 import { assert } from "../../common/assert.ts";
 import { errnoNameOf } from "../../common/errors.ts";
+import { SANDBOX_OOM_SCORE } from "../../common/limits.ts";
 import { ZYGOTE_LOCKED_MAX_BYTES } from "../../common/zygote-limits.ts";
 import { GUEST_SOURCES_FD, ZYGOTE_PROGRAM, zygoteStart } from "../../guest/sources.ts";
 import {
@@ -49,9 +50,6 @@ export interface InitRequest {
   /** The worker's process id: init ends where it is no longer the parent. */
   readonly workerPid: number;
 }
-
-/** Of -1000 (never) to 1000 (first); one that runs without privilege cannot lower it again. */
-const SANDBOX_OOM_SCORE = 500;
 
 const DEVICES = ["null", "zero", "full", "random", "urandom"] as const;
 const LINKS = { fd: "/proc/self/fd", stdin: "fd/0", stdout: "fd/1", stderr: "fd/2" } as const;

@@ -80,11 +80,19 @@ test("containerOptions() asks for every bound and takes every privilege", () => 
     expect(words).toContain("nr_inodes=131072");
     expect(words).toContain("nosuid");
   }
-  expect(host?.Ulimits?.find(({ Name }) => Name === "core")).toEqual({
-    Name: "core",
-    Soft: 0,
-    Hard: 0,
-  });
+  expect(host?.OomScoreAdj).toBe(500);
+  const ulimits = host?.Ulimits?.map(({ Name, Soft, Hard }) => [Name, Soft, Hard]);
+  expect(ulimits).toEqual([
+    ["core", 1, 1],
+    ["nofile", 1024, 1024],
+    ["fsize", 512 * MIB, 512 * MIB],
+    ["memlock", 64 * 1024, 64 * 1024],
+    ["msgqueue", 0, 0],
+    ["sigpending", 1024, 1024],
+    ["nproc", 72, 72],
+    ["nice", 0, 0],
+    ["rtprio", 0, 0],
+  ]);
 });
 
 test("UidRange gives each living container its own id and workers different ones", () => {
