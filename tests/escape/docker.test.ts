@@ -1,162 +1,142 @@
-/**
- * The attempts of this suite from inside of a container: the same tables, with what differs because a
- * container is made in another way. The controls are those of the other files.
- */
+/** The attempts of this suite from inside of containers: the same rows with the same controls. */
 
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { DOCKER_UID_FIRST } from "../../src/common/docker-limits.ts";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
 import { type Daemon, hasDockerd, startDockerd } from "../helpers/dockerd.ts";
+import type { TempDir } from "../helpers/temp-dir.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
-import { type AttemptOf, inside } from "./attempts.ts";
+import { inside, testAttempts, testScenarios } from "./attempts.ts";
 import {
-  BIND,
-  CONFIGURE,
-  CONNECT,
-  FAR,
-  FAR_ADDRESSES,
-  KINDS,
-  ROUTE_NETLINK,
-  SOCKETS,
-  VIEW,
-} from "./network-attempts.ts";
-import { type Context, IDENTITY, INVISIBLE, PROCESSES, TRACE } from "./privilege-attempts.ts";
-import {
-  ALLOWED,
-  byNumber,
-  CALLS,
-  isIntel,
-  named,
-  OTHER_TABLES,
-  present,
-  REFUSED,
-} from "./syscall-attempts.ts";
+  DOCKER_ATTEMPTS,
+  DOCKER_HOST_NETWORK,
+  DOCKER_ROWS,
+  DOCKER_SCENARIOS,
+  type DockerContext,
+} from "./docker-rows.ts";
+import { plantFiles } from "./files-attempts.ts";
+import { startNeighbour } from "./frame-attempts.ts";
+import { type HostListeners, listenOnHost } from "./network-attempts.ts";
+import { startSibling } from "./privilege-attempts.ts";
 
-const ABSTRACT = `ol-escape-docker-${process.pid}`;
+/** Looks where the worker listened for the guest, opens it, and connects to it. */
+const SOCKET = `
+place = "/run/openlambda.sock"
+connect = socket.socket(socket.AF_UNIX).connect
+return [os.listdir("/run"), opened(place, os.O_WRONLY), tried(connect, place)]`;
 
-/** Rows whose result is another one in a container. */
-const DIFFERENT: Readonly<Record<string, unknown>> = {
-  "reads its environment and command line": [
-    {},
-    [
-      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-      "HOSTNAME=lambda",
-      "LC_ALL=C.UTF-8",
-      "PYTHONDONTWRITEBYTECODE=1",
-      "HOME=/",
-    ],
-    ["/usr/bin/python3"],
-    ["/handler/lambda_func.py"],
-  ],
-  // Docker mounts a devpts of the container's own; the filter refuses what makes a terminal of it.
-  "types into a terminal": ["EPERM", "EPERM", "EPERM", "EPERM", false, "ENXIO", "EPERM"],
+const NO_FORKS = "there are no zygotes: each container starts an interpreter of its own";
+
+/** Files of this suite without a table, and why or where else. */
+const WITHOUT_TABLES: Readonly<Record<string, string>> = {
+  "posture.test.ts": "docker-posture.test.ts has a table of its own for each kind of process",
+  "posture-others.test.ts": `the installer is in docker-posture.test.ts; for the others, ${NO_FORKS}`,
+  "zygote-posture.test.ts": NO_FORKS,
+  // What it looks for could only come with memory that a fork inherits.
+  "installer.test.ts": NO_FORKS,
 };
 
-/** A container's user id differs each time; in the tables it is 1000. */
-const withUid = (found: unknown): unknown =>
-  JSON.parse(
-    JSON.stringify(found, (_, value: unknown) =>
-      typeof value === "number" && value >= DOCKER_UID_FIRST ? 1000 : value,
-    ),
-  );
+/** Names of the rows in what a module exports. */
+const rowsOf = (module: object): string[] =>
+  Object.values(module)
+    .filter((value) => Array.isArray(value))
+    .flatMap((table: readonly { row?: unknown }[]) => table.map(({ row }) => String(row)));
 
-/** What comes of opening for writing. Users other than root hear of rights before read-only mounts. */
-const WRITES = {
-  "/etc/shadow": "ENOENT",
-  "/root/.ssh": "ENOENT",
-  "/var/run/docker.sock": "ENOENT",
-  "/proc/1/root/root/.ssh": "ENOENT",
-  "/proc/self/exe": "EACCES",
-  "/proc/sys/kernel/core_pattern": "EACCES",
-  "/sys/fs/cgroup/cgroup.procs": "ENOENT",
-  "/handler/lambda_func.py": "EACCES",
-  "/packages/x": "ENOENT",
-  "/usr/bin/python3": "EACCES",
-  // A socket that nobody listens on any more.
-  "/run/openlambda.sock": "ENXIO",
-  "/dev/mem": "ENOENT",
-  "/dev/kvm": "ENOENT",
-};
+const RUN = [
+  ...[...DOCKER_ATTEMPTS, ...DOCKER_SCENARIOS].flatMap(([, table]) => table.map(({ row }) => row)),
+  ...DOCKER_HOST_NETWORK.map(({ row }) => row),
+];
 
-const OPEN_EACH = "return {place: opened(place, os.O_WRONLY) for place in event}";
+test("every row of every table is run in a container as well, and each under a name of its own", async () => {
+  const files = readdirSync(import.meta.dir).filter((file) => file.endsWith("-attempts.ts"));
+  const modules = await Promise.all(files.map((file) => import(join(import.meta.dir, file))));
+  const rows = modules.flatMap((module: object) => rowsOf(module));
+  expect(RUN.toSorted()).toEqual(rows.toSorted());
+  expect(new Set(RUN).size).toBe(RUN.length);
+  expect(Object.keys(DOCKER_ROWS.differs).filter((row) => !RUN.includes(row))).toEqual([]);
+});
+
+test("every file of this suite runs tables, or is left out by name", () => {
+  const others = readdirSync(import.meta.dir)
+    .filter((file) => file.endsWith(".test.ts") && !file.startsWith("docker"))
+    .filter((file) => !/-attempts\.ts"/.test(readFileSync(join(import.meta.dir, file), "utf8")));
+  expect(others.toSorted()).toEqual(Object.keys(WITHOUT_TABLES).toSorted());
+});
 
 setDefaultTimeout(60_000);
 
 describe.skipIf(!hasDockerd())("in a container", () => {
   let daemon: Daemon;
-  let worker: TestWorker;
-  let pids: readonly number[] = [];
+  let host: HostListeners;
 
-  beforeAll(async () => {
-    daemon = await startDockerd();
-    worker = await startWorker({
+  const start = async (network: "none" | "host"): Promise<TestWorker> =>
+    await startWorker({
       sandbox: "docker",
       docker: { socket: daemon.socket },
       import_cache_size: 0,
-      network: "none",
+      registry_cache_ms: 50,
+      network,
     });
-    worker.lambda("sibling", "def handler(event):\n    return 'sibling'\n");
-    expect((await worker.call("sibling")).text).toBe('"sibling"');
-    const [container] = await daemon.docker.listContainers();
-    const { State } = await daemon.docker.getContainer(container?.Id ?? "").inspect();
-    pids = [worker.pid(), State.Pid];
-  });
 
+  beforeAll(async () => {
+    daemon = await startDockerd();
+    host = listenOnHost(`ol-escape-docker-${process.pid}`);
+  });
   afterAll(async () => {
-    await worker.stop();
+    host.close();
     await daemon.close();
   });
 
-  test("the filter refuses calls that no lambda needs with EPERM", async () => {
-    const calls = present(REFUSED);
-    const found = named(calls, await inside(worker, CALLS, byNumber(calls)));
-    expect(found).toEqual(Object.fromEntries(calls.map(([name]) => [name, "EPERM"])));
-    expect(await inside(worker, CALLS, byNumber([["clone3", 0, 0]]))).toEqual(["ENOSYS"]);
-    expect(await inside(worker, CALLS, byNumber(ALLOWED))).toEqual(ALLOWED.map(() => "ok"));
+  describe("without a network", () => {
+    let worker: TestWorker;
+    let temp: TempDir;
+    let pids: readonly number[] = [];
+    let victim: Bun.Subprocess;
+
+    beforeAll(async () => {
+      worker = await start("none");
+      await startSibling(worker);
+      const [container] = await daemon.docker.listContainers();
+      const { State } = await daemon.docker.getContainer(container?.Id ?? "").inspect();
+      pids = [worker.pid(), State.Pid];
+      temp = await plantFiles(worker);
+      await startNeighbour(worker);
+      victim = Bun.spawn(["sleep", "600"], { stdio: ["ignore", "ignore", "ignore"] });
+    });
+    afterAll(async () => {
+      victim.kill("SIGKILL"); // The control left it stopped.
+      await victim.exited;
+      temp.remove();
+      await worker.stop();
+    });
+
+    const context = (): DockerContext => ({
+      worker,
+      pids,
+      victim: victim.pid,
+      dir: temp.path,
+      host,
+    });
+
+    for (const [label, table] of DOCKER_ATTEMPTS) testAttempts(label, context, table, DOCKER_ROWS);
+    for (const [label, table] of DOCKER_SCENARIOS)
+      testScenarios(label, context, table, DOCKER_ROWS);
+
+    test("nobody listens any more where its guest connected", async () => {
+      const found = await inside(worker, SOCKET);
+      expect(found).toEqual([["openlambda.sock"], "ENXIO", "ECONNREFUSED"]);
+    });
   });
 
-  test.if(isIntel)("the filter kills who calls through another table", async () => {
-    expect(await inside(worker, OTHER_TABLES)).toEqual(["signal 31", "signal 31"]);
-  });
+  describe("with the host's network", () => {
+    let worker: TestWorker;
 
-  test.each([...IDENTITY, ...PROCESSES].map((attempt) => [attempt.row, attempt] as const))(
-    "%s",
-    async (row, { code, event, expected }: AttemptOf<Context>) => {
-      const context = { worker, pids, victim: 0 };
-      const found = await inside(worker, code, event?.(context));
-      expect(withUid(found)).toEqual(row in DIFFERENT ? DIFFERENT[row] : expected);
-    },
-  );
+    beforeAll(async () => {
+      worker = await start("host");
+    });
+    afterAll(() => worker.stop());
 
-  test("worker and sibling cannot be seen, signalled, read or traced", async () => {
-    expect(await inside(worker, TRACE, pids)).toEqual(pids.map(() => INVISIBLE));
-    expect((await worker.call("sibling")).text).toBe('"sibling"');
-  });
-
-  test("files of the host, of the kernel and of its base cannot be written", async () => {
-    expect(await inside(worker, OPEN_EACH, Object.keys(WRITES))).toEqual(WRITES);
-  });
-
-  test("without a network nobody is reached, and no other kind of socket is made", async () => {
-    const socket = { data: () => {} };
-    const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket });
-    const abstractServer = Bun.listen({ unix: `\0${ABSTRACT}`, socket });
-    try {
-      const target = { port: server.port, worker: worker.port, abstract: ABSTRACT };
-      const refused = "ECONNREFUSED";
-      expect(await inside(worker, CONNECT, target)).toEqual([refused, refused, refused]);
-    } finally {
-      server.stop(true);
-      abstractServer.stop(true);
-    }
-    // Docker sets the loopback interface up: there is the container itself, and nobody else.
-    expect(await inside(worker, FAR, FAR_ADDRESSES)).toEqual(
-      FAR_ADDRESSES.map((address) => (address === "127.0.0.1" ? "ok" : "ENETUNREACH")),
-    );
-    expect(await inside(worker, BIND)).toEqual(["ok", "ok"]);
-    const none = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, "EPERM"]));
-    expect(await inside(worker, SOCKETS, KINDS)).toEqual(none);
-    expect(await inside(worker, SOCKETS, ROUTE_NETLINK)).toEqual({ route: "EPERM" });
-    expect(await inside(worker, CONFIGURE)).toEqual(["EPERM", "EPERM", "EPERM"]);
-    expect(await inside(worker, VIEW)).toEqual([["lo"], false, false, false]);
+    testScenarios("network", () => ({ worker, host }), DOCKER_HOST_NETWORK, DOCKER_ROWS);
   });
 });

@@ -10,34 +10,19 @@ import { printed, startWorker, type TestWorker } from "../helpers/worker.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { processesBelow } from "../helpers/worker-processes.ts";
 import { SPARES_ROOT } from "../../src/common/zygote-limits.ts";
-import { descendants, NAMESPACES, type ProcessView, viewProcess } from "./process-view.ts";
+import {
+  apart,
+  cgroupOf,
+  HANDLER_LIMITS,
+  LIMITS,
+  NO_CAPABILITIES,
+  type WorkerProcesses,
+} from "./posture-kinds.ts";
+import { descendants, type ProcessView, viewProcess } from "./process-view.ts";
 
-const MIB = 1024 * 1024;
 const UIDS_PER_WORKER = 65_536;
 const SLOTS_START = 1_879_048_192;
-const NO_CAPABILITIES = {
-  CapInh: "0000000000000000",
-  CapPrm: "0000000000000000",
-  CapEff: "0000000000000000",
-  CapBnd: "0000000000000000",
-  CapAmb: "0000000000000000",
-};
 const SYS_ADMIN = "0000000000200000";
-/** `limits` of the worker under test. */
-const LIMITS = { mem_mb: 128, procs: 40, cpu_percent: 100, runtime_sec: 30, scratch_mb: 64 };
-
-const HANDLER_LIMITS = {
-  "core file size": "1 1",
-  "file size": `${LIMITS.scratch_mb * MIB} ${LIMITS.scratch_mb * MIB}`,
-  processes: `${LIMITS.procs + 8} ${LIMITS.procs + 8}`,
-  "open files": "1024 1024",
-  "locked memory": "65536 65536",
-  "pending signals": "1024 1024",
-  "msgqueue size": "0 0",
-  "nice priority": "0 0",
-  "realtime priority": "0 0",
-};
-
 const DEVICES = ["null", "zero", "full", "random", "urandom"].map(
   (name) => `/dev/${name} ro,nosuid`,
 );
@@ -74,15 +59,6 @@ const ZYGOTE_DESCRIPTORS = {
   "7": "pipe",
 };
 
-/** The processes of one worker. */
-interface Processes {
-  readonly worker: ProcessView;
-  readonly waiter: ProcessView;
-  readonly zygote: ProcessView;
-  readonly spare: ProcessView;
-  readonly handler: ProcessView;
-}
-
 /** All processes below the worker, or null where one ended while it was read. */
 function viewAll(worker: TestWorker): readonly ProcessView[] | null {
   try {
@@ -96,7 +72,7 @@ function viewAll(worker: TestWorker): readonly ProcessView[] | null {
  * Spares are still being made when the first call is answered, and a child that was just forked looks like
  * the zygote: waits for a moment in which there is one of each and nothing is on its way.
  */
-async function processesOf(worker: TestWorker): Promise<Processes> {
+async function processesOf(worker: TestWorker): Promise<WorkerProcesses> {
   return await waitFor(() => {
     const views = viewAll(worker) ?? [];
     const named = (name: string): readonly ProcessView[] =>
@@ -116,24 +92,9 @@ async function processesOf(worker: TestWorker): Promise<Processes> {
   }, "there is one of each kind of process");
 }
 
-/** Namespaces in which two processes differ. */
-function apart(a: ProcessView, b: ProcessView): string[] {
-  return NAMESPACES.filter((kind) => a.namespaces[kind] !== b.namespaces[kind]);
-}
-
-/** Last component of the cgroup that it shares with nobody outside, the same for all controllers. */
-function cgroupOf(view: ProcessView, worker: ProcessView): { name: string; controllers: string[] } {
-  const outer = new Map(worker.cgroups);
-  const own = view.cgroups.filter(([controllers, path]) => outer.get(controllers) !== path);
-  const names = new Set(own.map(([, path]) => path.split("/").slice(-2).join("/")));
-  const [name = ""] = names;
-  if (names.size !== 1) throw new Error(`one cgroup was wanted: ${[...names].join(", ")}`);
-  return { name, controllers: own.flatMap(([controllers]) => controllers.split(",")) };
-}
-
 describe.each(["none", "host"] as const)("posture with network %s", (network) => {
   let worker: TestWorker;
-  let all: Processes;
+  let all: WorkerProcesses;
   let first = 0;
 
   beforeAll(async () => {

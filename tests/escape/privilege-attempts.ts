@@ -1,7 +1,10 @@
 /** Tables of attempts on identity, namespaces, limits, and on processes that are not the lambda's own. */
 
-import type { TestWorker } from "../helpers/worker.ts";
-import type { AttemptOf } from "./attempts.ts";
+import { expect } from "bun:test";
+
+import { printed, type TestWorker } from "../helpers/worker.ts";
+import { waitFor } from "../helpers/wait-for.ts";
+import { type AttemptOf, inside, type Scenario } from "./attempts.ts";
 
 /** What the attempts are made of. */
 export interface Context {
@@ -84,7 +87,10 @@ return found`,
 kinds = sorted(os.listdir("/proc/self/ns"))
 def enter(kind):
     fd = os.open("/proc/self/ns/" + kind, os.O_RDONLY)
-    return in_child(lambda: c("setns", fd, 0))
+    try:
+        return in_child(lambda: c("setns", fd, 0))
+    finally:
+        os.close(fd)
 return [enter(kind) for kind in ("cgroup", "ipc", "mnt", "net", "uts", "pid", "user")]`,
     expected: Array.from({ length: 7 }, () => "EPERM"),
     // Nobody can enter the user namespace that he is in.
@@ -117,6 +123,15 @@ return in_child(limits)`,
     outside: {},
   },
   {
+    // With 0 the kernel would hand its dumps to a program of the host, if that has one.
+    row: "lowers its limit of core dumps",
+    code: `
+import resource
+return in_child(lambda: c("prlimit", 0, resource.RLIMIT_CORE, struct.pack("<2Q", 0, 0), None))`,
+    expected: "EPERM",
+    outside: { expected: "ok" },
+  },
+  {
     row: "loosens the filter and its own protection",
     code: `
 NO_NEW_PRIVS, SECCOMP, SECUREBITS, KEEPCAPS = 38, 22, 28, 8
@@ -136,7 +151,7 @@ return in_child(lambda: [
 ];
 
 /** Against each process of a list. */
-export const TRACE = `
+const TRACE = `
 trace, readv = (101, 310) if os.uname().machine == "x86_64" else (117, 270)
 place = ctypes.create_string_buffer(16)
 here = struct.pack("<2Q", ctypes.addressof(place), 16)
@@ -155,7 +170,7 @@ def against(pid):
     ]
 return [against(pid) for pid in event]`;
 /** What comes of `TRACE` against a process that is not there. */
-export const INVISIBLE = [
+const INVISIBLE = [
   ..."ESRCH ESRCH ESRCH EPERM EPERM".split(" "),
   ...Array.from({ length: 5 }, () => "ENOENT"),
 ];
@@ -240,6 +255,43 @@ return [tried(socket.sethostname, "x"), c("clock_settime", 0, now), c("settimeof
       unshare: ["--uts"],
       code: "return tried(socket.sethostname, 'x')",
       expected: "ok",
+    },
+  },
+];
+
+/** How a call starts whose instance has lived on. */
+const ALIVE = ["warm", "unpaused"];
+
+/** @param worker gets the other lambda, and calls it once */
+export async function startSibling(worker: TestWorker): Promise<void> {
+  worker.lambda("sibling", "print('alive')\ndef handler(event):\n    return 'sibling'\n");
+  expect((await worker.call("sibling")).text).toBe('"sibling"');
+}
+
+/** On the worker, its zygotes, and the sibling. */
+export const OTHERS: readonly Scenario<Context>[] = [
+  {
+    row: "worker, zygotes and siblings cannot be seen, signalled, read or traced",
+    // Worker, waiter, zygote, the sibling, and spares.
+    expected: 4,
+    run: async ({ worker, pids }, atLeast) => {
+      expect(pids.length).toBeGreaterThanOrEqual(atLeast as number);
+      expect(await inside(worker, TRACE, pids)).toEqual(pids.map(() => INVISIBLE));
+      expect((await worker.call("sibling")).headers.get("x-ol-start")).toBeOneOf(ALIVE);
+    },
+  },
+];
+
+/** To be run after all attempts on it. */
+export const SIBLING: readonly Scenario<Context>[] = [
+  {
+    row: "the sibling printed nothing new and still runs",
+    run: async ({ worker }) => {
+      expect((await worker.call("sibling")).headers.get("x-ol-start")).toBeOneOf(ALIVE);
+      await waitFor(
+        () => printed(worker, "sibling", "stdout") === "alive\n",
+        "its output is there",
+      );
     },
   },
 ];

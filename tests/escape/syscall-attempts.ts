@@ -1,12 +1,16 @@
 /** Tables of system calls that a lambda must not make, and of some that it needs. */
 
+import { expect } from "bun:test";
+
 import { SYSCALL_NUMBERS, type SyscallName } from "../../src/sandbox/seccomp/numbers.ts";
+import type { TestWorker } from "../helpers/worker.ts";
+import { outside, type Scenario } from "./attempts.ts";
 
 /** A call: its name and arguments; a string argument stands for the address of those bytes. */
-export type Call = readonly [SyscallName, ...(number | string)[]];
+type Call = readonly [SyscallName, ...(number | string)[]];
 
 /** Refused in every sandbox. */
-export const REFUSED: readonly Call[] = [
+const REFUSED: readonly Call[] = [
   ["keyctl", 0, -3, 0],
   ["add_key", "user", "name", "payload", 7, -3],
   ["request_key", "user", "name", 0, -3],
@@ -73,7 +77,7 @@ export const REFUSED: readonly Call[] = [
 ];
 
 /** Calls that a lambda needs and that must work through the same snippet. */
-export const ALLOWED: readonly Call[] = [
+const ALLOWED: readonly Call[] = [
   ["getpid"],
   ["getuid"],
   ["sched_yield"],
@@ -82,7 +86,7 @@ export const ALLOWED: readonly Call[] = [
 ];
 
 /** Makes the calls that it gets, each in a child. */
-export const CALLS = `
+const CALLS = `
 held = []
 def argument(value):
     if isinstance(value, str):
@@ -92,20 +96,20 @@ def argument(value):
 return [in_child(lambda: tried(raw, number, *map(argument, rest))) for number, *rest in event]`;
 
 /** Whether there are 32-bit and x32 calls at all. */
-export const isIntel = process.arch === "x64";
+const isIntel = process.arch === "x64";
 const number = (name: SyscallName): number | null => SYSCALL_NUMBERS[name][isIntel ? 0 : 1];
 /** Those that this architecture has. */
-export const present = (calls: readonly Call[]): readonly Call[] =>
+const present = (calls: readonly Call[]): readonly Call[] =>
   calls.filter(([name]) => number(name) !== null);
 /** As `CALLS` wants them. */
-export const byNumber = (calls: readonly Call[]): unknown =>
+const byNumber = (calls: readonly Call[]): unknown =>
   calls.map(([name, ...rest]) => [number(name), ...rest]);
 /** What came of each call, by its name. */
-export const named = (calls: readonly Call[], found: unknown): Record<string, unknown> =>
+const named = (calls: readonly Call[], found: unknown): Record<string, unknown> =>
   Object.fromEntries(calls.map(([name], index) => [name, (found as unknown[])[index]]));
 
 /** `mov eax, 20; int 0x80; ret`: getpid of the 32-bit table; and getpid of the x32 one. */
-export const OTHER_TABLES = `
+const OTHER_TABLES = `
 import mmap
 def interrupt():
     page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
@@ -113,3 +117,54 @@ def interrupt():
     call = ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
     return call() == os.getpid()
 return [in_child(interrupt), in_child(lambda: tried(raw, 0x40000000 | 39))]`;
+
+/** What comes of the same outside: the kernel itself answers. */
+export function answersOutside(): Record<string, string> {
+  const calls = present(REFUSED);
+  const alone = ["--mount", "--uts", "--ipc", "--time"];
+  return named(calls, outside(CALLS, byNumber(calls), alone)) as Record<string, string>;
+}
+
+/** What the rows are made of. */
+interface SyscallContext {
+  readonly worker: TestWorker;
+}
+
+const TABLES: Scenario<SyscallContext> = {
+  row: "the filter kills who calls through the 32-bit table and refuses the x32 one",
+  expected: ["signal 31", "EPERM"],
+  run: async ({ worker }, expected, inside) => {
+    expect(await inside(worker, OTHER_TABLES)).toEqual(expected);
+    const [interrupt, x32] = outside(OTHER_TABLES) as readonly unknown[];
+    // A kernel may be built without either; what it says then is not SIGSYS.
+    expect(interrupt).toBeOneOf([true, false, "signal 11"]);
+    expect(x32).toBeOneOf(["ok", "ENOSYS"]);
+  },
+};
+
+/** All of them. */
+export const SYSCALLS: readonly Scenario<SyscallContext>[] = [
+  {
+    row: "the filter refuses calls that no lambda needs with EPERM",
+    run: async ({ worker }, _, inside) => {
+      const calls = present(REFUSED);
+      const found = named(calls, await inside(worker, CALLS, byNumber(calls)));
+      expect(found).toEqual(Object.fromEntries(calls.map(([name]) => [name, "EPERM"])));
+    },
+  },
+  {
+    row: "the filter refuses clone3 with ENOSYS, so that programs fall back to clone",
+    run: async ({ worker }, _, inside) => {
+      const calls: readonly Call[] = [["clone3", 0, 0]];
+      expect(await inside(worker, CALLS, byNumber(calls))).toEqual(["ENOSYS"]);
+      expect(outside(CALLS, byNumber(calls))).toEqual(["EINVAL"]);
+    },
+  },
+  {
+    row: "the filter lets calls through that every program makes",
+    run: async ({ worker }, _, inside) => {
+      expect(await inside(worker, CALLS, byNumber(ALLOWED))).toEqual(ALLOWED.map(() => "ok"));
+    },
+  },
+  ...(isIntel ? [TABLES] : []),
+];
