@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path";
 
 import { CACHE_DIR } from "./paths.ts";
+import { runTool } from "./run-tool.ts";
 
 const CACHE = CACHE_DIR;
 
@@ -14,7 +15,7 @@ const CACHE = CACHE_DIR;
 export type Suite = "bullseye" | "bookworm" | "trixie";
 
 /** @returns the mirror that this machine's apt uses */
-function mirror(): string {
+export function mirror(): string {
   const { stdout } = Bun.spawnSync(["apt-get", "indextargets", "--format", "$(SITE)"]);
   const sites = stdout.toString().split("\n");
   const site = sites.find((it) => /\/debian\/?$/u.test(it));
@@ -34,30 +35,16 @@ export function debianTarball(suite: Suite, packages: readonly string[] = ["pyth
   const work = mkdtempSync(join(CACHE, "debootstrap-"));
   try {
     const root = join(work, "root");
-    run([
-      "debootstrap",
-      "--variant=minbase",
-      `--include=${packages.join(",")}`,
-      suite,
-      root,
-      mirror(),
-    ]);
+    const include = `--include=${packages.join(",")}`;
+    const env = { DEBIAN_FRONTEND: "noninteractive" };
+    runTool(["debootstrap", "--variant=minbase", include, suite, root, mirror()], work, env);
     for (const dir of ["var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"]) {
       rmSync(join(root, dir), { recursive: true, force: true });
     }
-    run(["tar", "-C", root, "--one-file-system", "-cf", join(work, "root.tar"), "."]);
+    runTool(["tar", "-C", root, "--one-file-system", "-cf", "root.tar", "."], work);
     renameSync(join(work, "root.tar"), file);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
   return file;
-}
-
-function run(cmd: string[]): void {
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const child = Bun.spawnSync(cmd, { env, stdout: "pipe", stderr: "pipe", timeout: 900_000 });
-  if (child.exitCode !== 0) {
-    const words = child.stdout.toString().slice(-2000) + child.stderr.toString().slice(-2000);
-    throw new Error(`${cmd[0]} failed with ${child.exitCode}: ${words}`);
-  }
 }

@@ -17,18 +17,27 @@ export interface PackageLinks {
   remove(): void;
 }
 
-function restore(name: string, value: string | undefined): void {
-  if (value === undefined) delete process.env[name];
-  else process.env[name] = value;
+/**
+ * Changes pip's settings of this process, which workers hand to their installers.
+ * @param settings environment variables
+ * @returns puts them back
+ */
+export function pipSettings(settings: Readonly<Record<string, string>>): () => void {
+  const before = Object.keys(settings).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, settings);
+  return () => {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  };
 }
 
 /** @returns an empty one, in pip's settings of this process, which workers hand to their installers */
 export function packageLinks(): PackageLinks {
-  const before = { links: process.env["PIP_FIND_LINKS"], index: process.env["PIP_NO_INDEX"] };
   const dir = tempDir("ol-links-");
   chmodSync(dir.path, 0o755); // The installer is nobody in particular.
-  process.env["PIP_FIND_LINKS"] = dir.path;
-  process.env["PIP_NO_INDEX"] = "1";
+  const restore = pipSettings({ PIP_FIND_LINKS: dir.path, PIP_NO_INDEX: "1" });
   return {
     path: dir.path,
     pack: (script, name, source, version) => {
@@ -39,8 +48,7 @@ export function packageLinks(): PackageLinks {
       if (!packed.success) throw new Error(packed.stderr.toString());
     },
     remove: () => {
-      restore("PIP_FIND_LINKS", before.links);
-      restore("PIP_NO_INDEX", before.index);
+      restore();
       dir.remove();
     },
   };

@@ -11,21 +11,17 @@
 import {
   chmodSync,
   copyFileSync,
-  existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
-  readFileSync,
-  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 
-import { CACHE_DIR } from "../helpers/paths.ts";
+import { cachedBuild } from "../helpers/cached-build.ts";
+import { runTool } from "../helpers/run-tool.ts";
 
-const IMAGE_DIR = join(CACHE_DIR, "vm");
 /** What systemd runs in the VM, beside what its packages bring. */
 const SYSTEM_DIR = join(import.meta.dir, "system");
 
@@ -44,8 +40,6 @@ const MERGED_DIRS = ["bin", "sbin", "lib", "lib64"];
 /** Sparse: what is not used takes no space on the host. */
 const IMAGE_SIZE_MB = 1500;
 
-const STEP_TIMEOUT_MS = 400_000;
-
 /** Not needed inside, and a third of what there is. */
 const PRUNED = ["usr/share/doc", "usr/share/locale", "usr/share/man", "usr/share/perl", "boot"];
 
@@ -53,24 +47,6 @@ const PRUNED = ["usr/share/doc", "usr/share/locale", "usr/share/man", "usr/share
 export interface RootImage {
   readonly kernelPath: string;
   readonly imagePath: string;
-}
-
-/**
- * Runs a tool to its end.
- * @throws {Error} with the end of its output, when it fails
- */
-function runTool(argv: readonly string[], cwd: string): string {
-  const result = Bun.spawnSync([...argv], {
-    cwd,
-    env: { ...process.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`, LC_ALL: "C" },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    timeout: STEP_TIMEOUT_MS,
-  });
-  const output = `${result.stdout.toString()}${result.stderr.toString()}`;
-  if (result.exitCode === 0) return result.stdout.toString();
-  throw new Error(`Cannot run ${argv.join(" ")}: ${output.slice(-2_000)}`);
 }
 
 /** As root in a directory of root's, apt cannot drop privileges, and warns about it. */
@@ -173,13 +149,10 @@ export function makeExt4(sourceDir: string, imagePath: string, sizeMb: number): 
   runTool(["mke2fs", ...options, "-d", sourceDir, imagePath, `${sizeMb}M`], "/");
 }
 
-/** Changes with everything that the image is made from. */
-function recipeDigest(): string {
-  const hash = new Bun.CryptoHasher("sha256");
+/** Everything that the image is made from. */
+function recipe(): string[] {
   const parts = readdirSync(SYSTEM_DIR).toSorted();
-  const paths = [import.meta.path, ...parts.map((name) => join(SYSTEM_DIR, name))];
-  for (const path of paths) hash.update(readFileSync(path));
-  return hash.digest("hex").slice(0, 12);
+  return [import.meta.path, ...parts.map((name) => join(SYSTEM_DIR, name))];
 }
 
 /**
@@ -188,22 +161,9 @@ function recipeDigest(): string {
  * @throws {Error} with the failing tool's words
  */
 export function ensureRootImage(): RootImage {
-  const dir = join(IMAGE_DIR, recipeDigest());
-  const image = { kernelPath: join(dir, "vmlinuz"), imagePath: join(dir, "root.img") };
-  if (existsSync(image.imagePath)) return image;
-  mkdirSync(IMAGE_DIR, { recursive: true });
-  for (const old of readdirSync(IMAGE_DIR)) {
-    // Images of older recipes; one that is being built by another run has a process in it.
-    if (!old.startsWith(".build-")) rmSync(join(IMAGE_DIR, old), { recursive: true, force: true });
-  }
-  const staging = mkdtempSync(join(IMAGE_DIR, ".build-"));
-  try {
-    chmodSync(staging, 0o755);
+  const dir = cachedBuild("vm", recipe(), (staging) => {
     fetchKernel(staging);
     makeRoot(staging);
-    if (!existsSync(dir)) renameSync(staging, dir);
-  } finally {
-    rmSync(staging, { recursive: true, force: true });
-  }
-  return image;
+  });
+  return { kernelPath: join(dir, "vmlinuz"), imagePath: join(dir, "root.img") };
 }
