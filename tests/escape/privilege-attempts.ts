@@ -225,7 +225,7 @@ return [dict(os.environ), read("/proc/self/environ"), read("/proc/self/cmdline")
     expected: [
       {},
       ["LC_ALL=C.UTF-8", "LD_BIND_NOW=1", "PYTHONDONTWRITEBYTECODE=1"],
-      ["ol-zygote"],
+      ["/usr/bin/python3"],
       ["/handler/lambda_func.py"],
     ],
     outside: {},

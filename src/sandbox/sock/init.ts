@@ -110,9 +110,11 @@ export function runInit(argument: string): never {
   assembleRoot(request);
   duplicateTo(memory, GUEST_SOURCES_FD);
   if (memory !== GUEST_SOURCES_FD) closeSync(memory);
+  // By its path, from which a Python that lies elsewhere than where it was compiled for finds its library, and
+  // which lambdas find in sys.executable; the zygote gives itself a shorter name.
   return execve(
     request.python,
-    ["ol-zygote", "-I", "-S", "-B", "-c", ZYGOTE_PROGRAM],
+    [request.python, "-I", "-S", "-B", "-c", ZYGOTE_PROGRAM],
     // What is bound before the fork is not looked up again by each child.
     ["LC_ALL=C.UTF-8", "LD_BIND_NOW=1", "PYTHONDONTWRITEBYTECODE=1"],
   );

@@ -4,8 +4,11 @@
  */
 
 import { expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
 import { debianTarball } from "../../helpers/base-image.ts";
+import { runTool } from "../../helpers/run-tool.ts";
+import { tempDir } from "../../helpers/temp-dir.ts";
 import { hasDockerd, startDockerd } from "../../helpers/dockerd.ts";
 import { Bench } from "../contract/bench.ts";
 import { type EngineUnderTest, describeEngine } from "../engine-contract.ts";
@@ -26,14 +29,55 @@ async function startOnImage(): Promise<EngineUnderTest> {
 // Python 3.13 with glibc 2.41.
 describeEngine("sock on a dumped image", startOnImage, !hasDockerd());
 
-test.skipIf(!hasDockerd())("a lambda runs on a base from a tar file with Python 3.9", async () => {
+/** Runs one lambda on a base. */
+async function answerOn(base: string, code: string, event: unknown): Promise<unknown> {
   const bench = new Bench();
-  bench.open(await startSockBench({ base: `tar:${debianTarball("bullseye")}`, fromZygote: true }));
+  bench.open(await startSockBench({ base, fromZygote: true }));
   try {
-    expect(await bench.once(VERSION, "hello")).toEqual(["hello", [3, 9]]);
+    return await bench.once(code, event);
   } finally {
     await bench.engine.pool.close();
     await bench.engine.stop();
     rmSync(bench.dir, { recursive: true, force: true });
   }
+}
+
+test.skipIf(!hasDockerd())("a lambda runs on a base from a tar file with Python 3.9", async () => {
+  const base = `tar:${debianTarball("bullseye")}`;
+  expect(await answerOn(base, VERSION, "hello")).toEqual(["hello", [3, 9]]);
 });
+
+const AGAIN = `
+import subprocess, sys
+def handler(event):
+    out = subprocess.run([sys.executable, "-c", "print(6 * 7)"], stdout=subprocess.PIPE, check=True).stdout
+    return [event, sys.executable, sys.prefix, out.decode()]
+`;
+
+/** As standalone builds of Python are installed: not where they were compiled for, and linked from elsewhere. */
+function movePython(root: string): void {
+  for (const dir of ["opt/python/bin", "opt/python/lib", "usr/local/bin"]) {
+    mkdirSync(join(root, dir), { recursive: true });
+  }
+  for (const name of ["bin/python3.11", "lib/python3.11"]) {
+    renameSync(join(root, "usr", name), join(root, "opt/python", name));
+  }
+  rmSync(join(root, "usr/bin/python3"));
+  symlinkSync("/opt/python/bin/python3.11", join(root, "usr/local/bin/python3"));
+}
+
+test.skipIf(!hasDockerd())(
+  "a lambda runs on a Python that was moved, and starts it again",
+  async () => {
+    using dir = tempDir("ol-moved-");
+    runTool(["tar", "-xf", debianTarball("bookworm")], dir.path);
+    movePython(dir.path);
+    const path = "/usr/local/bin/python3";
+    expect(await answerOn(`dir:${dir.path}`, AGAIN, "hello")).toEqual([
+      "hello",
+      path,
+      "/opt/python",
+      "42\n",
+    ]);
+  },
+);
