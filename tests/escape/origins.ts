@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { PROJECT_DIR } from "../helpers/paths.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
-import { startWorker, type TestWorker } from "../helpers/worker.ts";
+import { type BaseChoice, startWorker, type TestWorker } from "../helpers/worker.ts";
 
 /** Where the sandboxes of a suite are forked from, as `x-ol-start` says it. */
 export type Origin = "fresh" | "zygote";
@@ -22,6 +22,7 @@ const PACK = join(PROJECT_DIR, "tests/fixtures/packages/wheel.py");
 /** Starts a worker with one small package installed and imported in a zygote. */
 async function startWithPackage(
   settings: Readonly<Record<string, unknown>>,
+  base: BaseChoice | null,
 ): Promise<{ worker: TestWorker; remove: () => void }> {
   const wheels = tempDir("ol-wheels-");
   chmodSync(wheels.path, 0o755); // The installer is nobody in particular.
@@ -33,7 +34,7 @@ async function startWithPackage(
   const before = { ...process.env };
   Object.assign(process.env, { PIP_FIND_LINKS: wheels.path, PIP_NO_INDEX: "1" });
   try {
-    const worker = await startWorker({ startup_pkgs: [`${PACKAGE}==1.0`], ...settings });
+    const worker = await startWorker({ startup_pkgs: [`${PACKAGE}==1.0`], ...settings }, base);
     return { worker, remove: () => wheels.remove() };
   } catch (error) {
     wheels.remove();
@@ -49,14 +50,16 @@ async function startWithPackage(
 /**
  * @param origin where every sandbox comes from
  * @param settings as for `startWorker`
+ * @param base as for `startWorker`
  * @returns a worker whose lambdas are forked from there; a call that was not fails
  */
 export async function startWorkerFrom(
   origin: Origin,
   settings: Readonly<Record<string, unknown>> = {},
+  base: BaseChoice | null = null,
 ): Promise<TestWorker> {
-  if (origin === "fresh") return await startWorker(settings);
-  const { worker, remove } = await startWithPackage(settings);
+  if (origin === "fresh") return await startWorker(settings, base);
+  const { worker, remove } = await startWithPackage(settings, base);
   return {
     ...worker,
     lambda: (name, code, files = {}) => {

@@ -80,20 +80,38 @@ function makeWorker(cluster: string, port: number): Omit<TestWorker, "stop"> {
   };
 }
 
+/** What lambdas see as `/`. */
+export interface BaseChoice {
+  /** As for `--base`. */
+  readonly spec: string;
+  /** Where the daemon of a `docker:` listens. */
+  readonly dockerSocket?: string;
+}
+
+/** Makes the cluster directory. */
+async function makeCluster(cluster: string, base: BaseChoice | null): Promise<void> {
+  const chosen = base === null ? [] : [`--base=${base.spec}`];
+  const socket = base?.dockerSocket;
+  const env = socket === undefined ? {} : { DOCKER_HOST: `unix://${socket}` };
+  await olDone(["new", `--cluster=${cluster}`, ...chosen], { env });
+}
+
 /**
  * @param settings for `setconf`, on top of the defaults
+ * @param base null: what `ol new` takes by itself
  * @returns a cluster with one worker that is ready
  */
 export async function startWorker(
   settings: Readonly<Record<string, unknown>> = {},
+  base: BaseChoice | null = null,
 ): Promise<TestWorker> {
   const before = leakSnapshot();
   const temp = tempDir("ol-worker-");
   const cluster = temp.join("cluster");
   const port = await freePorts();
-  await olDone(["new", `--cluster=${cluster}`]);
-  await olDone(["setconf", `--cluster=${cluster}`, JSON.stringify(settings)]);
   try {
+    await makeCluster(cluster, base);
+    await olDone(["setconf", `--cluster=${cluster}`, JSON.stringify(settings)]);
     await olDone(["workers", `--cluster=${cluster}`, `--port=${port}`]);
   } catch (error) {
     temp.remove();

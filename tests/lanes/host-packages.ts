@@ -29,6 +29,9 @@ const PACKAGES: readonly HostPackage[] = [
   { name: "iproute2", programs: ["ip"] },
   { name: "wrk", programs: ["wrk"] },
   { name: "debootstrap", programs: ["debootstrap"] },
+  { name: "musl-tools", programs: ["musl-gcc"] },
+  { name: "linux-libc-dev", files: ["/usr/include/linux/version.h"] },
+  { name: "make", programs: ["make"] },
   { name: "zsh", programs: ["zsh"] },
   { name: "fish", programs: ["fish"] },
 ];
