@@ -25,7 +25,9 @@ function chosenLanes(names: readonly string[]): Lane[] {
     process.stderr.write(`Cannot run the lane "${unknown}": there are ${known}\n`);
     process.exit(2);
   }
-  return LANES.filter(({ name }) => names.length === 0 || names.includes(name));
+  return LANES.filter(({ name, onlyNamed }) =>
+    names.length === 0 ? !onlyNamed : names.includes(name),
+  );
 }
 
 /** Brings the machine and the executable into the state that privileged lanes rely on. */

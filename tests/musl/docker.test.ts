@@ -3,9 +3,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 
 import { DOCKER_UID_FIRST } from "../../src/common/docker-limits.ts";
-import { inside } from "../escape/attempts.ts";
+import { inside, testScenarios } from "../escape/attempts.ts";
+import { DOCKER_ROWS } from "../escape/docker-rows.ts";
 import { IDENTITY } from "../escape/privilege-attempts.ts";
-import { ALLOWED, byNumber, CALLS, named, present, REFUSED } from "../escape/syscall-attempts.ts";
+import { SYSCALLS } from "../escape/syscall-attempts.ts";
 import { type Daemon, hasDockerd, startDockerd } from "../helpers/dockerd.ts";
 import { type BaseChoice, startWorker, type TestWorker } from "../helpers/worker.ts";
 import { LIMITS, testCalls } from "./calls.ts";
@@ -63,13 +64,7 @@ describe.skipIf(!hasDockerd())("an image with musl", () => {
 
     testCalls(() => worker, "fresh", false);
 
-    test("the filter refuses calls that no lambda needs, and lets through what every program makes", async () => {
-      const calls = present(REFUSED);
-      const found = named(calls, await inside(worker, CALLS, byNumber(calls)));
-      expect(found).toEqual(Object.fromEntries(calls.map(([name]) => [name, "EPERM"])));
-      expect(await inside(worker, CALLS, byNumber([["clone3", 0, 0]]))).toEqual(["ENOSYS"]);
-      expect(await inside(worker, CALLS, byNumber(ALLOWED))).toEqual(ALLOWED.map(() => "ok"));
-    });
+    testScenarios("system calls", () => ({ worker }), SYSCALLS, DOCKER_ROWS);
 
     test.each(IDENTITY.map((attempt) => [attempt.row, attempt] as const))(
       "identity: %s",
