@@ -1,9 +1,11 @@
 /** Lambdas of people who do not trust each other: one that floods a worker harms its own calls only. */
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 const SLEEP = "import time\ndef handler(event):\n    time.sleep(0.05)\n    return event\n";
 const ECHO = "def handler(event):\n    return event\n";
@@ -47,4 +49,4 @@ test("a flood of one lambda takes another one neither its place to wait nor memo
   expect(slowestMs).toBeLessThan(LATENCY_MAX_MS);
   expect([...statuses.keys()].toSorted((a, b) => a - b)).toEqual([200, 429]);
   expect(statuses.get(200)).toBeGreaterThan(10);
-}, 60_000);
+});

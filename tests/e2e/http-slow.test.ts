@@ -1,9 +1,12 @@
 /** FAULTS C: what only shows with time, because the timeouts are the server's own: one long scene. */
 
-import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout } from "bun:test";
 import { RawClient } from "../integration/server/raw-client.ts";
 import { requires } from "../helpers/requires.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
+import { scaled } from "../helpers/wait-for.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 const asRoot = requires({ root: true });
 const isRoot = process.getuid?.() === 0;
@@ -22,10 +25,10 @@ beforeAll(async () => {
     "sleep",
     `import time\ndef handler(event):\n    time.sleep(${SILENCE_SEC})\n    return "patience"\n`,
   );
-}, 60_000);
+});
 afterAll(async () => {
   if (isRoot) await worker.stop();
-}, 60_000);
+});
 
 describe("slow connections", () => {
   asRoot(

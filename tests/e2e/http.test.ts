@@ -1,9 +1,12 @@
 /** DESIGN 2.4 and FAULTS C through the compiled executable: a real worker, real lambdas, raw bytes. */
 
-import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout } from "bun:test";
 import { exchange, RawClient, requestText, statusOf } from "../integration/server/raw-client.ts";
 import { requires } from "../helpers/requires.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
+import { scaled } from "../helpers/wait-for.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 const asRoot = requires({ root: true });
 const isRoot = process.getuid?.() === 0;
@@ -18,10 +21,10 @@ beforeAll(async () => {
   worker.lambda("nan", "def handler(event):\n    return {1, 2}\n");
   worker.lambda("exit", "import os\ndef handler(event):\n    os._exit(3)\n");
   worker.lambda("spin", "def handler(event):\n    while True: pass\n");
-}, 60_000);
+});
 afterAll(async () => {
   if (isRoot) await worker.stop();
-}, 60_000);
+});
 
 describe("a worker over HTTP", () => {
   asRoot("answers a call with value, start kind, timing and the caller's request id", async () => {

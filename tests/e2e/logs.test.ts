@@ -1,6 +1,6 @@
 /** `ol logs` over two workers: which request printed what, now and while it is followed. */
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -8,7 +8,9 @@ import { freePorts } from "../helpers/free-port.ts";
 import { expectNoLeaks, type LeakSnapshot, leakSnapshot } from "../helpers/leaks.ts";
 import { OL, olDone } from "../helpers/ol.ts";
 import { type TempDir, tempDir } from "../helpers/temp-dir.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 const CODE = `import sys
 def handler(event):
@@ -125,4 +127,4 @@ test("a lambda that prints much goes on to be heard, within bounds", async () =>
   );
   expect(sizes.length).toBeGreaterThan(1);
   expect(Math.max(...sizes)).toBeLessThan(OUTPUT_MAX_BYTES);
-}, 60_000);
+});

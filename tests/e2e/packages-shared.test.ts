@@ -12,9 +12,9 @@ import { expectNoLeaks, leakSnapshot } from "../helpers/leaks.ts";
 import { olDone } from "../helpers/ol.ts";
 import { packageLinks, type PackageLinks } from "../helpers/package-links.ts";
 import { tempDir, type TempDir } from "../helpers/temp-dir.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
 
-setDefaultTimeout(180_000);
+setDefaultTimeout(scaled(180_000));
 
 /** What is asked for at once: wheels, a wheel in common, and a source distribution. */
 const SETS = [["olone"], ["olone", "oltwo"], ["oltwo", "olsource"]] as const;

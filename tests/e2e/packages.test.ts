@@ -10,11 +10,11 @@ import { join } from "node:path";
 import { olDone } from "../helpers/ol.ts";
 import { packageLinks, type PackageLinks } from "../helpers/package-links.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
 
 // pip takes seconds on a busy machine, and some installations are to run into their limits.
-setDefaultTimeout(180_000);
+setDefaultTimeout(scaled(180_000));
 
 /** Long enough for an honest installation on a busy machine, short enough to be run into. */
 const RUNTIME_SEC = 20;

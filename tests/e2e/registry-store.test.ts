@@ -1,12 +1,14 @@
 /** `ol registry`, `ol kill` and `ol status` when something is in the way; no worker and no root needed. */
 
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { freePorts, ol, olDone } from "../helpers/ol.ts";
 import { type TempDir, tempDir } from "../helpers/temp-dir.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 let temp: TempDir;
 let cluster = "";
@@ -59,7 +61,7 @@ describe("registry", () => {
     const text = readFileSync(join(other, "config/registry.json"), "utf8");
     await olDone(["kill", `--cluster=${other}`]);
     expect(text).not.toContain(first.secretKey);
-  }, 60_000);
+  });
 
   test("says that another program has the port, and starts nothing", async () => {
     const server = await listenSilently(port);
@@ -74,7 +76,7 @@ describe("registry", () => {
     } finally {
       server.close();
     }
-  }, 60_000);
+  });
 
   test.each(["300.1.1.1", "192.0.2.7", "no-such-host.invalid", "x y"])(
     "refuses to listen on %j in words",
@@ -99,7 +101,7 @@ describe("registry", () => {
     expect(await isUp(settings().port)).toBe(true);
     expect((await kill()).stdout).toContain("Stopped registry");
     expect(await isUp(settings().port)).toBe(false);
-  }, 60_000);
+  });
 
   test("takes its keys from a file, from stdin and from the environment", async () => {
     const file = temp.join("secret");
@@ -121,14 +123,14 @@ describe("registry", () => {
     expect(await start([], { env })).toBe("B from-env");
     const missing = await registry("--secret-key=@/nonexistent");
     expect([missing.exitCode, missing.stderr]).toEqual([2, expect.stringContaining("ENOENT")]);
-  }, 60_000);
+  });
 
   test("starts where the environment names a proxy for everything", async () => {
     const env = { HTTP_PROXY: "http://127.0.0.1:1", http_proxy: "http://127.0.0.1:1" };
     const args = ["registry", `--cluster=${cluster}`, `--port=${port}`];
     const started = await ol(args, { env: { ...env, NO_PROXY: undefined, no_proxy: undefined } });
     expect([started.stderr, started.exitCode]).toEqual(["", 0]);
-  }, 60_000);
+  });
 });
 
 describe("kill", () => {
@@ -143,7 +145,7 @@ describe("kill", () => {
     expect((await kill()).stdout).toContain("Stopped registry");
     expect(await isUp()).toBe(false);
     expect((await kill()).stdout).toBe("Nothing was running\n");
-  }, 60_000);
+  });
 
   test("stops the store although Docker is away, and still says that it is", async () => {
     const docker = { sandbox: "docker", docker: { socket: temp.join("no-docker.sock") } };
@@ -155,7 +157,7 @@ describe("kill", () => {
     expect(killed.stderr).toMatch(/docker/i);
     expect(await isUp()).toBe(false);
     expect(existsSync(path("logs/registry.pid"))).toBe(false);
-  }, 60_000);
+  });
 });
 
 test("status shows the store while it runs, and that it is gone when it was killed", async () => {
@@ -171,7 +173,7 @@ test("status shows the store while it runs, and that it is gone when it was kill
   expect(await report()).toMatchObject({ ok: false, answer: expect.stringContaining("is gone") });
   const failed = await ol(["status", `--cluster=${cluster}`]);
   expect(failed.exitCode).toBe(1);
-}, 60_000);
+});
 
 test("setconf takes settings from a file and from stdin, so that no secret is in ps", async () => {
   const file = temp.join("settings.json");
@@ -185,4 +187,4 @@ test("setconf takes settings from a file and from stdin, so that no secret is in
   const stdin = '{"registry_secret_key": "from-stdin"}';
   await olDone(["setconf", `--cluster=${cluster}`, "-"], { stdin });
   expect(key()).toBe("from-stdin");
-}, 60_000);
+});

@@ -3,7 +3,7 @@
  * and the commands around it.
  */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   mkdirSync,
   mkdtempSync,
@@ -16,8 +16,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts, OL, ol, olDone } from "../helpers/ol.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
 import { INSTALL_TIMEOUT_MS, pythonClients } from "../integration/registry/clients/install.ts";
+
+setDefaultTimeout(scaled(120_000));
 
 const CACHE_MS = 300;
 const CLIENTS = 8;
@@ -156,7 +158,7 @@ describe("a remote registry shared by two workers", () => {
     expect(last.map((answer) => answer.text)).toEqual(["2", "2"]);
     // The limit is registry_cache_ms; the rest is the time of a pull on a busy machine.
     expect(tookMs).toBeLessThan(CACHE_MS + 1500);
-  }, 120_000);
+  });
 
   test("upload checks, sends and says how to call; lambdas lists; remove deletes", async () => {
     const dir = source("greet", "def handler(event):\n    return 'hi'\n");
@@ -180,7 +182,7 @@ describe("a remote registry shared by two workers", () => {
       async () => (await call(ports[0] as number, "greet")).status === 404,
       "greet is gone",
     );
-  }, 60_000);
+  });
 
   test("upload refuses what would not run, before it sends anything", async () => {
     const bad: [string, string, RegExp][] = [
@@ -207,7 +209,7 @@ describe("a remote registry shared by two workers", () => {
     ]);
     expect(denied.exitCode).toBe(1);
     expect(denied.stderr).toContain("refused the keys");
-  }, 60_000);
+  });
 
   test("upload --watch sends each change until it is told to end", async () => {
     const dir = source("watched", version(1));
@@ -232,7 +234,7 @@ describe("a remote registry shared by two workers", () => {
       child.kill("SIGKILL");
       await child.exited;
     }
-  }, 60_000);
+  });
 
   test("workers keep their version while the store is away, and follow it when it is back", async () => {
     const pid = Number(readFileSync(join(cluster, "logs/registry.pid"), "utf8"));
@@ -258,12 +260,12 @@ describe("a remote registry shared by two workers", () => {
         "the new version is there",
       );
     }
-  }, 60_000);
+  });
 
   test("kill stops the store with the cluster", async () => {
     await olDone(["kill", `--cluster=${cluster}`]);
     expect(await fetch(`http://127.0.0.1:${storePort}/_status`).catch(() => null)).toBeNull();
-  }, 60_000);
+  });
 });
 
 describe("a local registry", () => {
@@ -281,5 +283,5 @@ describe("a local registry", () => {
     expect(await olDone(["lambdas", `--cluster=${local}`])).toMatch(/^NAME .*\nhello /);
     await olDone(["remove", `--cluster=${local}`, "hello"]);
     expect(await olDone(["lambdas", `--cluster=${local}`])).not.toContain("hello");
-  }, 60_000);
+  });
 });

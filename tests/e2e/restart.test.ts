@@ -1,6 +1,6 @@
 /** `ol workers --restart`: every worker is replaced on its port, and no caller notices. */
 
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -9,8 +9,10 @@ import { expectNoLeaks, type LeakSnapshot, leakSnapshot } from "../helpers/leaks
 import { CallTally, NONCE_LAMBDA, nonceCall } from "../helpers/nonce-calls.ts";
 import { ol, olDone } from "../helpers/ol.ts";
 import { type TempDir, tempDir } from "../helpers/temp-dir.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
 import type { Answer } from "../helpers/worker.ts";
+
+setDefaultTimeout(scaled(120_000));
 
 const CLIENTS = 8;
 
@@ -106,7 +108,7 @@ describe("ol workers --restart", () => {
     }
     expect({ others: tally.others(200), wrong: tally.wrong }).toEqual({ others: [], wrong: [] });
     expect((await ol(["status", `--cluster=${cluster}`])).exitCode).toBe(0);
-  }, 120_000);
+  });
 
   test("lets a call end that began before, and takes over changed settings", async () => {
     await start(1);

@@ -1,12 +1,14 @@
 /** `ol upload` and `ol logs` where things go wrong or take long; no worker and no root needed. */
 
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { randomFillSync } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { freePorts, OL, ol, olDone } from "../helpers/ol.ts";
 import { type TempDir, tempDir } from "../helpers/temp-dir.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 let temp: TempDir;
 let cluster = "";
@@ -69,7 +71,7 @@ describe("upload --watch", () => {
     await waitFor(() => uploads() === 2, "the next version is there");
     child.kill("SIGTERM");
     expect(await child.exited).toBe(0);
-  }, 60_000);
+  });
 
   test("tries again by itself when the registry is back", async () => {
     const port = await freePorts(1);
@@ -81,7 +83,7 @@ describe("upload --watch", () => {
     await waitFor(() => said.includes("does not answer"), "it says that the registry is away");
     await olDone(["registry", `--cluster=${cluster}`]);
     await waitFor(() => uploads() === 1, "it has been uploaded without a change");
-  }, 60_000);
+  });
 
   test("ends with an error when its directory is gone", async () => {
     const dir = temp.join("code");
@@ -92,7 +94,7 @@ describe("upload --watch", () => {
     expect(await child.exited).toBe(2);
     await Promise.all(reading);
     expect(said).toContain(`Cannot go on watching ${dir}`);
-  }, 60_000);
+  });
 });
 
 describe("upload to a local registry", () => {
@@ -117,7 +119,7 @@ describe("upload to a local registry", () => {
     expect((JSON.parse(listed) as { lambdas: object[] }).lambdas).toMatchObject([
       { name: "hello" },
     ]);
-  }, 60_000);
+  });
 
   test("takes a link away, without a word and not what it points to", async () => {
     const source = temp.join("source");
@@ -127,7 +129,7 @@ describe("upload to a local registry", () => {
     expect(await ol(args)).toMatchObject({ exitCode: 0, stderr: "" });
     expect(inRegistry()).toEqual(["hello.tar.gz"]);
     expect(readdirSync(source)).toEqual(["lambda_func.py"]);
-  }, 60_000);
+  });
 });
 
 test("a large upload shows at a terminal how far it is, and nowhere else", async () => {
@@ -152,7 +154,7 @@ test("a large upload shows at a terminal how far it is, and nowhere else", async
   await waitFor(() => shown.includes("Call it with"), "the terminal has all of it");
   expect(shown).toMatch(/Uploading \d+ %\rUploading \d+ %/);
   expect(shown).toContain("Uploading 100 %");
-}, 60_000);
+});
 
 describe("logs", () => {
   const logs = (name: string) => ol(["logs", `--cluster=${cluster}`, name]);
@@ -176,11 +178,11 @@ describe("logs", () => {
     // Whether there is such a lambda nobody knows then; that nothing was printed is known.
     const away = await logs("hello");
     expect([away.exitCode, away.stderr]).toEqual([1, expect.stringContaining("does not answer")]);
-  }, 60_000);
+  });
 
   test("know a lambda of a local registry", async () => {
     write(join(cluster, "registry/hand/lambda_func.py"), code(1));
     expect((await logs("hand")).exitCode).toBe(0);
     expect((await logs("other")).exitCode).toBe(1);
-  }, 60_000);
+  });
 });

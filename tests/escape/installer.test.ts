@@ -1,11 +1,14 @@
 /** What an installer is told, such as the password of a proxy, is nothing that a lambda could find. */
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Sandbox } from "../../src/sandbox/contract.ts";
 import { EngineBench } from "../fault/engine-bench.ts";
+import { scaled } from "../helpers/wait-for.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 const MIB = 1024 * 1024;
 const LIMITS = {
@@ -76,4 +79,4 @@ test("the environment and arguments of an installer are in no memory that a lamb
   for (const sandbox of sandboxes) expect(await search(sandbox, null)).toBe('"not there"');
   expect(await search(sandboxes[0] as Sandbox, SECRET)).toBe('"found"');
   await Promise.all(sandboxes.map((sandbox) => sandbox.destroy()));
-}, 30_000);
+});

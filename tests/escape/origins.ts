@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { PROJECT_DIR } from "../helpers/paths.ts";
 import { tempDir } from "../helpers/temp-dir.ts";
 import { type BaseChoice, startWorker, type TestWorker } from "../helpers/worker.ts";
+import { scaled } from "../helpers/wait-for.ts";
 
 /** Where the sandboxes of a suite are forked from, as `x-ol-start` says it. */
 export type Origin = "fresh" | "zygote";
@@ -14,7 +15,7 @@ export type Origin = "fresh" | "zygote";
 export const ORIGINS: readonly Origin[] = ["fresh", "zygote"];
 
 /** How long a worker may take to install and import the package first, in milliseconds. */
-export const ORIGIN_START_TIMEOUT_MS = 60_000;
+export const ORIGIN_START_TIMEOUT_MS = scaled(60_000);
 
 const PACKAGE = "olplain";
 const PACK = join(PROJECT_DIR, "tests/fixtures/packages/wheel.py");

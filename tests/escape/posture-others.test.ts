@@ -3,15 +3,17 @@
  * import-cache zygote, which may differ from a fresh one in nothing that matters, and an installer.
  */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Sandbox } from "../../src/sandbox/contract.ts";
 import { EngineBench } from "../fault/engine-bench.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
 import { processesBelow } from "../helpers/worker-processes.ts";
 import { NAMESPACES, type ProcessView, viewProcess } from "./process-view.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 const MIB = 1024 * 1024;
 const LIMITS = {
@@ -165,4 +167,4 @@ test("an installer is as closed as a handler, but for the network and its direct
   expect(Object.keys(program.descriptors)).toEqual(["0", "1", "2"]);
   expect(first.descriptors).toEqual({ ...program.descriptors, "3": "socket" });
   expect((await result).outcome).toBe("timeout");
-}, 20_000);
+});

@@ -3,7 +3,7 @@
  * stays reserved, and the next call is answered. FAULTS E, row 4.
  */
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -15,9 +15,11 @@ import type { RunOutcome } from "../../src/lambda/contract.ts";
 import { LambdaTable } from "../../src/lambda/lambda-table.ts";
 import { DirectoryRegistry } from "../../src/registry/directory.ts";
 import { seededRandom } from "../helpers/random.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
 import { EngineBench } from "./engine-bench.ts";
 import { ERRNO_NAMES, failingCgroupIo, Injector } from "./injector.ts";
+
+setDefaultTimeout(scaled(120_000));
 
 const injector = new Injector();
 const ECHO = "def handler(event):\n    return event\n";
@@ -124,7 +126,6 @@ test.each(["EPERM", "ENOMEM"] as const)(
       await survives(() => `${errno} at call ${at}, ${hit}`);
     }
   },
-  120_000,
 );
 
 test("random failures are survived", async () => {
@@ -134,4 +135,4 @@ test("random failures are survived", async () => {
     injector.arm(() => (random.chance(probability) ? random.pick(ERRNO_NAMES) : null));
     await survives(() => `round ${round} with probability ${probability}`);
   }
-}, 120_000);
+});

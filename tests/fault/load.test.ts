@@ -1,12 +1,14 @@
 /** What a worker does when too much is asked of it: FAULTS C (idle connections) and F. No answer may go astray. */
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { connect, type Socket } from "node:net";
 
 import { CallTally, NONCE_LAMBDA, nonceCall } from "../helpers/nonce-calls.ts";
 import { seededRandom } from "../helpers/random.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
+
+setDefaultTimeout(scaled(120_000));
 
 const IDLE_CONNECTIONS = 5_000;
 const FIRST_CALLS = 1_000;
@@ -75,7 +77,7 @@ test(`${FIRST_CALLS} first calls of ${FIRST_CALLS} lambdas at once are all answe
   expect(tally.others(200)).toEqual([]);
   expect(tally.wrong).toEqual([]);
   expect((await worker.stats()).lambdas).toBe(FIRST_CALLS);
-}, 120_000);
+});
 
 describe("a memory pool for ten", () => {
   test("serves 100 lambdas in turn by evicting the others", async () => {
@@ -89,7 +91,7 @@ describe("a memory pool for ten", () => {
     expect(tally.wrong).toEqual([]);
     const { memory } = await worker.stats();
     expect(memory.reservedBytes).toBeLessThanOrEqual(640 * 1024 * 1024);
-  }, 120_000);
+  });
 
   test("gives a call that waits the memory of an instance as soon as that is idle", async () => {
     await start({ mem_pool_mb: 64, limits: { mem_mb: 64 } });
@@ -121,7 +123,7 @@ describe("a memory pool for ten", () => {
     expect(tally.others(200)).toEqual([]);
     expect(tally.wrong).toEqual([]);
     await untilQuiet();
-  }, 120_000);
+  });
 });
 
 describe("calls that wait", () => {

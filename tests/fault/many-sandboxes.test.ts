@@ -1,12 +1,14 @@
 /** More live sandboxes than a process usually has descriptors: each costs the root zygote one. */
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 
 import type { Sandbox } from "../../src/sandbox/contract.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
 import { processesBelow } from "../helpers/worker-processes.ts";
 import { EngineBench } from "./engine-bench.ts";
+
+setDefaultTimeout(scaled(180_000));
 
 const MANY = 1_110;
 const AT_ONCE = 8;
@@ -69,7 +71,7 @@ test(`${MANY} sandboxes live at once, and all of them go on answering`, async ()
   await Promise.all(sandboxes.map((sandbox) => sandbox.destroy()));
   expect(bench.pool.live).toBe(0);
   await bench.cycle();
-}, 180_000);
+});
 
 test("a root zygote without a free descriptor refuses new sandboxes alone, and works again after", async () => {
   const zygote = zygotePid();
@@ -94,4 +96,4 @@ test("a root zygote without a free descriptor refuses new sandboxes alone, and w
     await bench.call(own);
   }
   await own.destroy();
-}, 60_000);
+});

@@ -4,13 +4,16 @@
  * Times are compared with times of the same run only.
  */
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 
 import { LoadProcess, type LoadRequest } from "../../bench/load/load-process.ts";
 import type { LoadResult } from "../../bench/load/plan.ts";
 import { median, quantile, sorted } from "../../bench/stats/quantiles.ts";
 import { NONCE_LAMBDA } from "../helpers/nonce-calls.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
+import { scaled } from "../helpers/wait-for.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 const QUEUE_MAX = 40;
 const RUNNERS = 2;
@@ -100,4 +103,4 @@ test("what a worker cannot take is refused at once, what it takes is answered in
   const fullQueueUs = ((QUEUE_MAX + RUNNERS) / servedPerSecond) * 1e6;
   expect(p99(accepted.latencyUs)).toBeLessThan(SLACK * fullQueueUs);
   expect(p90(beside(accepted))).toBeLessThan(SLACK * p90(calm.latencyUs));
-}, 60_000);
+});

@@ -3,7 +3,15 @@
  * FAULTS E, row 4. After each nothing may be left and the next call is answered.
  */
 
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
 
 import { detectCgroups } from "../../src/cgroup/host.ts";
 import { OlError } from "../../src/common/errors.ts";
@@ -11,6 +19,9 @@ import { expectNoLeaks, type LeakSnapshot, leakSnapshot } from "../helpers/leaks
 import { seededRandom } from "../helpers/random.ts";
 import { EngineBench } from "./engine-bench.ts";
 import { ERRNO_NAMES, failingCgroupIo, Injector } from "./injector.ts";
+import { scaled } from "../helpers/wait-for.ts";
+
+setDefaultTimeout(scaled(120_000));
 
 const injector = new Injector();
 
@@ -95,7 +106,7 @@ test("random failures are survived", async () => {
     injector.arm(() => (random.chance(probability) ? random.pick(ERRNO_NAMES) : null));
     await survives(() => `round ${round} with probability ${probability}`);
   }
-}, 120_000);
+});
 
 test("a call that always fails does not stop the engine for good", async () => {
   for (const call of ["open_tree", "mount_setattr", "sendmsg", "socketpair"]) {
@@ -103,4 +114,4 @@ test("a call that always fails does not stop the engine for good", async () => {
     for (let index = 0; index < 12; index++) await bench.cycle().catch(() => {});
     await survives(() => `${call} always fails`);
   }
-}, 120_000);
+});

@@ -1,11 +1,11 @@
 /** Spares of import-cache zygotes that die, that lie, or that never come: FAULTS E, row 2. */
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 
 import { systemClock } from "../../src/common/clock.ts";
 import { SPARES_CACHED, SPARES_CACHED_IN_DEMAND } from "../../src/common/zygote-limits.ts";
 import { ImportCache } from "../../src/zygote/import-cache.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { scaled, waitFor } from "../helpers/wait-for.ts";
 import {
   isRunning,
   processesBelow,
@@ -14,6 +14,8 @@ import {
 } from "../helpers/worker-processes.ts";
 import { EngineBench } from "./engine-bench.ts";
 import { addPackage, FIND_ZYGOTE, installed } from "./package-fixtures.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 const GIB = 1024 ** 3;
 let bench: EngineBench;
@@ -79,7 +81,7 @@ test("a zygote has one spare at rest and two while it is in demand", async () =>
   await waitFor(() => cachedSpares().length === SPARES_CACHED, "it is calm again");
   await bench.pool.destroyZygote("z-demand");
   await bench.expectAtRest(rest);
-}, 60_000);
+});
 
 const LIES_ABOUT_EXITS = `${FIND_ZYGOTE}
 if zygote is not None:

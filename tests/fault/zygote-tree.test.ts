@@ -21,9 +21,10 @@ import { isRunning, processesBelow, signalExactly } from "../helpers/worker-proc
 import { seededRandom } from "../helpers/random.ts";
 import { EngineBench } from "./engine-bench.ts";
 import { addCode, addPackage, installed } from "./package-fixtures.ts";
+import { scaled } from "../helpers/wait-for.ts";
 
 // Dozens of zygotes, on a machine that may be busy.
-setDefaultTimeout(60_000);
+setDefaultTimeout(scaled(60_000));
 
 const MIB = 1024 ** 2;
 const NAMES = Array.from({ length: 12 }, (_, index) => `olm${String.fromCharCode(97 + index)}`);

@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 
 import { ADMIN_PATH, OL_PATH } from "./paths.ts";
+import { scaled } from "./wait-for.ts";
 
 export { freePorts } from "./free-port.ts";
 
@@ -21,7 +22,7 @@ export interface RunOptions {
   /** Added to the environment; undefined removes a variable. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly stdin?: string;
-  /** Milliseconds until it is killed with SIGKILL; default 60 s. */
+  /** Milliseconds until it is killed with SIGKILL, default 60 s; longer on an emulated machine. */
   readonly timeoutMs?: number;
 }
 
@@ -54,7 +55,7 @@ export async function ol(args: readonly string[], options: RunOptions = {}): Pro
     stdin: options.stdin === undefined ? "ignore" : new TextEncoder().encode(options.stdin),
     stdout: "pipe",
     stderr: "pipe",
-    timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    timeout: scaled(options.timeoutMs ?? DEFAULT_TIMEOUT_MS),
     killSignal: "SIGKILL",
   });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);

@@ -5,6 +5,12 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 /** How many times slower than usual this machine is: an emulated one sets it. */
 export const SLOWDOWN = Number(process.env["OL_TEST_SLOWDOWN"] ?? "1");
 
+/**
+ * @param ms milliseconds that are plenty on an ordinary machine
+ * @returns how many are on this one
+ */
+export const scaled = (ms: number): number => ms * SLOWDOWN;
+
 const FIRST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 50;
 
@@ -21,7 +27,7 @@ export async function waitFor<T>(
   what: string,
   timeoutMs: number = DEFAULT_TIMEOUT_MS,
 ): Promise<NonNullable<T>> {
-  const deadlineMs = performance.now() + timeoutMs * SLOWDOWN;
+  const deadlineMs = performance.now() + scaled(timeoutMs);
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
     const answer = await condition();
     if (answer !== null && answer !== undefined && answer !== false) return answer;

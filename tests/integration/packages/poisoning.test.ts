@@ -16,9 +16,10 @@ import {
 import { join } from "node:path";
 import type { OlError } from "../../../src/common/errors.ts";
 import { canInstall, Workbench, type Wheel } from "./fixture.ts";
+import { scaled } from "../../helpers/wait-for.ts";
 
 // pip alone takes seconds on a busy machine.
-setDefaultTimeout(120_000);
+setDefaultTimeout(scaled(120_000));
 
 const LIB: Wheel = { name: "lib-a", version: "1.0", files: { "liba/__init__.py": "V = 1\n" } };
 const NEWER: Wheel = { name: "lib-a", version: "2.0", files: { "liba/__init__.py": "V = 2\n" } };

@@ -3,12 +3,12 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { waitFor } from "../../helpers/wait-for.ts";
+import { scaled, waitFor } from "../../helpers/wait-for.ts";
 import { canInstall, Workbench, type Wheel } from "./fixture.ts";
 import type { WorkerOutcome, WorkerPlan } from "./one-worker.ts";
 
 // pip alone takes seconds on a busy machine.
-setDefaultTimeout(120_000);
+setDefaultTimeout(scaled(120_000));
 
 const WHEELS: readonly Wheel[] = ["a", "b", "c"].map((part) => ({
   name: `lib-${part}`,

@@ -20,10 +20,10 @@ import { NAMESPACES, viewProcess, type ProcessView } from "../../escape/process-
 import { EngineBench } from "../../fault/engine-bench.ts";
 import { expectNoLeaks, type LeakSnapshot, leakSnapshot } from "../../helpers/leaks.ts";
 import { tempDir, type TempDir } from "../../helpers/temp-dir.ts";
-import { waitFor } from "../../helpers/wait-for.ts";
+import { scaled, waitFor } from "../../helpers/wait-for.ts";
 
 // A million files take a while to make.
-setDefaultTimeout(120_000);
+setDefaultTimeout(scaled(120_000));
 
 const MIB = 1024 * 1024;
 const LIMITS = {

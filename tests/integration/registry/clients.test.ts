@@ -1,6 +1,6 @@
 /** The embedded store under real S3 clients that nobody here wrote. */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { randomFillSync } from "node:crypto";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -9,6 +9,9 @@ import type { Clock } from "../../../src/common/clock.ts";
 import { INSTALL_TIMEOUT_MS, npmClients, pythonClients } from "./clients/install.ts";
 import { FaultyProxy } from "./faulty-proxy.ts";
 import { failureOf, KEYS, RegistryFixture } from "./fixture.ts";
+import { scaled } from "../../helpers/wait-for.ts";
+
+setDefaultTimeout(scaled(180_000));
 
 const fixture = new RegistryFixture();
 let endpoint = "";
@@ -44,7 +47,7 @@ test("boto3: objects, listings, multipart, checksums, signatures", async () => {
     new Response(child.stderr).text(),
   ]);
   expect({ out: out.trim(), err }).toEqual({ out: "all done", err: "" });
-}, 180_000);
+});
 
 describe("signatures of boto3", () => {
   /** Runs a step with a client `s3` and the bucket's name `b`; the result is what it prints. */
@@ -93,7 +96,7 @@ describe("signatures of boto3", () => {
         'except ClientError as error: print(error.response["Error"]["Code"])',
     );
     expect(code).toBe("RequestTimeTooSkewed");
-  }, 60_000);
+  });
 
   test("do not hold for another body, key or method", async () => {
     await using proxy = await FaultyProxy.start(endpoint);
@@ -121,7 +124,7 @@ describe("signatures of boto3", () => {
       'print(s3.get_object(Bucket=b, Key="replayed")["Body"].read())',
     );
     expect(got).toBe("b'good'");
-  }, 60_000);
+  });
 });
 
 describe("AWS CLI", () => {
@@ -180,7 +183,7 @@ describe("AWS CLI", () => {
       expect(await run("rm", key)).toMatchObject({ status: 0 });
       expect((await fetch(url)).status).toBe(404);
     }
-  }, 180_000);
+  });
 
   test("s3 mb, sync and rb; a wrong secret is refused", async () => {
     const dir = fixture.newDir();
@@ -193,7 +196,7 @@ describe("AWS CLI", () => {
     const refused = await aws("wrong", "s3", "ls", "s3://registry/");
     expect(refused.status).not.toBe(0);
     expect(refused.out).toContain("SignatureDoesNotMatch");
-  }, 180_000);
+  });
 });
 
 /** As much of the npm `minio` client as is used here. */
@@ -250,7 +253,7 @@ test("minio: signed chunks, parts, ranges, listings, presigned", async () => {
   await client.removeObject("from-minio", "via url");
   await client.removeObjects("from-minio", ["dir/ü (1)!'*"]);
   await client.removeBucket("from-minio");
-}, 180_000);
+});
 
 /** As much of `@aws-sdk` as is used here. */
 type AwsCommand = new (input: object) => object;
@@ -335,7 +338,7 @@ test("AWS SDK for JavaScript: trailing checksums of streams, parts, conditions, 
     Delete: { Objects: [...keys, { Key: "k" }, { Key: "sdk-big" }] },
   });
   expect(await send("ListObjectsV2Command", { Prefix: "stream/" })).toMatchObject({ KeyCount: 0 });
-}, 180_000);
+});
 
 /** What the SDK presigns it puts into the query, headers included: they must count there. */
 async function presignedBySdk(
@@ -397,4 +400,4 @@ test("Bun's client: write, ranges, parts, listing, presigned, errors", async () 
   await client.delete(key);
   await client.delete("bun/big");
   expect(statSync(join(fixture.dir, "store/tmp")).isDirectory()).toBe(true);
-}, 60_000);
+});

@@ -3,7 +3,16 @@
  * believes, and what it does when the store misbehaves while a version is in use.
  */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
 import { randomFillSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,9 +22,11 @@ import { S3_UNKNOWN_NAMES_MAX } from "../../../src/common/limits.ts";
 import { silentLogger } from "../../../src/common/log.ts";
 import { VersionSource } from "../../../src/lambda/versions.ts";
 import { S3Registry } from "../../../src/registry/s3-registry.ts";
-import { waitFor } from "../../helpers/wait-for.ts";
+import { scaled, waitFor } from "../../helpers/wait-for.ts";
 import { type Fault, FaultyProxy } from "./faulty-proxy.ts";
 import { failureOf, KEYS, RegistryFixture } from "./fixture.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 const CACHE_MS = 1_000;
 const STALL_MS = 300;
@@ -206,7 +217,7 @@ describe("names without a version", () => {
     expect(proxy.seen.length).toBe(asked);
     await registry.resolve(loaded[0] ?? "");
     expect(proxy.seen.length).toBe(asked + 1);
-  }, 60_000);
+  });
 });
 
 describe("a version in use stays in use", () => {

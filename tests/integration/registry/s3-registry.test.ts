@@ -3,16 +3,18 @@
  * was written by others. Faults come from a proxy in between.
  */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { OlError } from "../../../src/common/errors.ts";
 import { openRegistry } from "../../../src/registry/open.ts";
 import { S3Registry } from "../../../src/registry/s3-registry.ts";
-import { waitFor } from "../../helpers/wait-for.ts";
+import { scaled, waitFor } from "../../helpers/wait-for.ts";
 import { INSTALL_TIMEOUT_MS, pythonClients } from "./clients/install.ts";
 import { type Fault, FaultyProxy } from "./faulty-proxy.ts";
 import { failureOf, KEYS, RegistryFixture } from "./fixture.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 const fixture = new RegistryFixture();
 let moto: Bun.Subprocess | null = null;
@@ -111,7 +113,7 @@ describe.each(["embedded store", "moto"])("S3Registry on %s", (which) => {
     await registry.pull("big", version, dest);
     expect(Buffer.compare(await Bun.file(join(dest, "data")).bytes(), big)).toBe(0);
     await registry.remove("big");
-  }, 60_000);
+  });
 
   test("a bucket and prefix of the address are used, a missing bucket is an error", async () => {
     const registry = connect(`${servers[which]}/registry/team/`);

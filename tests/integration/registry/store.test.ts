@@ -1,14 +1,16 @@
 /** What the embedded store promises beyond the protocol: memory, durability, refusals on raw sockets. */
 
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { randomFillSync } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, statfsSync, statSync, truncateSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { S3Registry } from "../../../src/registry/s3-registry.ts";
 import { requires } from "../../helpers/requires.ts";
-import { waitFor } from "../../helpers/wait-for.ts";
+import { scaled, waitFor } from "../../helpers/wait-for.ts";
 import { failureOf, KEYS, RegistryFixture } from "./fixture.ts";
+
+setDefaultTimeout(scaled(120_000));
 
 interface StoreProcess extends AsyncDisposable {
   readonly url: string;
@@ -95,7 +97,7 @@ test("a bundle of 200 MB goes in and out without being held in memory", async ()
     length += chunk.length;
   expect(length).toBe(200 * 1024 * 1024);
   expect(peakMemoryMb(store.pid) - before).toBeLessThan(80);
-}, 120_000);
+});
 
 test("kill -9 in the middle of a put leaves the old object, whole, and nothing else", async () => {
   await using fixture = new RegistryFixture();
@@ -116,7 +118,7 @@ test("kill -9 in the middle of a put leaves the old object, whole, and nothing e
   const listed = await client(again.url).list();
   expect(listed.contents?.map((item) => [item.key, item.size])).toEqual([["hello", 3]]);
   expect(readdirSync(join(dir, "tmp"))).toEqual([]);
-}, 60_000);
+});
 
 test("a client that goes away in the middle of a put changes nothing", async () => {
   await using fixture = new RegistryFixture();
@@ -264,5 +266,4 @@ requires({ root: true })(
     await fixture.store?.stop();
     fixture.store = null;
   },
-  60_000,
 );

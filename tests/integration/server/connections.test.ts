@@ -1,11 +1,13 @@
 /** FAULTS C: clients that hang up, stall or come in thousands; and the end of a server. */
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { OlError } from "../../../src/common/errors.ts";
-import { waitFor } from "../../helpers/wait-for.ts";
+import { scaled, waitFor } from "../../helpers/wait-for.ts";
 import { type Harness, startHarness } from "./harness.ts";
 import { RawClient, requestText, statusOf } from "./raw-client.ts";
+
+setDefaultTimeout(scaled(60_000));
 
 let harness: Harness;
 
@@ -126,7 +128,7 @@ describe("many connections", () => {
     expect(statusOf((await last?.rest()) ?? "")).toBe(200);
     for (const client of clients) client.terminate();
     await waitFor(() => openDescriptors() <= before + 40, "descriptors come back");
-  }, 60_000);
+  });
 });
 
 describe("stop()", () => {

@@ -6,6 +6,7 @@
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CACHE_DIR } from "../../../helpers/paths.ts";
+import { scaled } from "../../../helpers/wait-for.ts";
 
 const ROOT = join(CACHE_DIR, "registry-clients");
 
@@ -18,7 +19,7 @@ const NPM_PACKAGES = {
 };
 
 /** How long an installation may take, in milliseconds; for `beforeAll`. */
-export const INSTALL_TIMEOUT_MS = 600_000;
+export const INSTALL_TIMEOUT_MS = scaled(600_000);
 
 async function run(argv: string[], cwd: string): Promise<void> {
   const child = Bun.spawn(argv, { cwd, stdout: "ignore", stderr: "pipe" });
