@@ -80,13 +80,28 @@ export function startWorker(
   return { worker, config, process: started, logStartBytes, startedMs, isSuccessor };
 }
 
+/** A start runs pip twice: to find out which packages there are to be, and to install them. */
+const STARTUP_PIP_RUNS = 2;
+
+/**
+ * @param config settings of a worker
+ * @returns how long it may take to answer, in milliseconds: it installs `startup_pkgs` first
+ */
+export function readyTimeoutMs(
+  config: Pick<Config, "startupPackages" | "installerLimits">,
+): number {
+  if (config.startupPackages.length === 0) return WORKER_READY_TIMEOUT_MS;
+  return WORKER_READY_TIMEOUT_MS + STARTUP_PIP_RUNS * config.installerLimits.runtimeMs;
+}
+
 /**
  * @param starting a started worker
  * @throws {OlError} worker_start with the tail of its log, where it ends or does not answer in time
  */
 export async function waitUntilReady(starting: StartingWorker): Promise<void> {
   const address = { bind: starting.config.bind, port: starting.config.workerPort };
-  const deadlineMs = performance.now() + WORKER_READY_TIMEOUT_MS;
+  const timeoutMs = readyTimeoutMs(starting.config);
+  const deadlineMs = performance.now() + timeoutMs;
   let exitCode: number | undefined;
   const watchExit = async (): Promise<void> => {
     exitCode = await starting.process.exited;
@@ -103,7 +118,7 @@ export async function waitUntilReady(starting: StartingWorker): Promise<void> {
     last = ping.answered ? `/status answered ${ping.status} ${ping.text}` : ping.reason;
     await Bun.sleep(READY_POLL_INTERVAL_MS);
   }
-  throw startFailure(starting, `not ready within ${WORKER_READY_TIMEOUT_MS / 1000} s (${last})`);
+  throw startFailure(starting, `not ready within ${timeoutMs / 1000} s (${last})`);
 }
 
 /** Whether it is this worker that answers on its port, and not the one whose place it takes. */

@@ -54,10 +54,10 @@ export const IDLE_PAUSE_AFTER_MS = 2_000;
 /** How long `SIGTERM` waits for calls in flight before it kills them, in milliseconds, beyond `runtime_sec`. */
 export const DRAIN_EXTRA_MS = 2_000;
 
-/** How long `workers` waits for each worker's `/status`, in milliseconds. */
+/** How long `workers` waits for each worker's `/status`, in milliseconds; longer where it installs `startup_pkgs`. */
 export const WORKER_READY_TIMEOUT_MS = 60_000;
 
-/** How long a command waits for another one that changes the cluster: a start may take a minute. */
+/** How long a command waits for another one that changes the cluster: a start may take a minute, without packages. */
 export const COMMAND_WAIT_MAX_MS = 90_000;
 
 /** How long `kill` waits for a worker to drain before it sends SIGKILL, in milliseconds. */

@@ -2,9 +2,13 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { appendFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { directoriesToWatch, listInstances, readFrom } from "../../../src/cli/log-source.ts";
-import { readLogTail, stopTimeoutMs } from "../../../src/cli/worker-process.ts";
+import { readLogTail, readyTimeoutMs, stopTimeoutMs } from "../../../src/cli/worker-process.ts";
 import { type ClusterPaths, clusterPaths } from "../../../src/cluster/paths.ts";
-import { LOG_TAIL_MAX_LINES, WORKER_STOP_TIMEOUT_MS } from "../../../src/common/limits.ts";
+import {
+  LOG_TAIL_MAX_LINES,
+  WORKER_READY_TIMEOUT_MS,
+  WORKER_STOP_TIMEOUT_MS,
+} from "../../../src/common/limits.ts";
 import { type TempDir, tempDir } from "../../helpers/temp-dir.ts";
 
 let temp: TempDir;
@@ -108,4 +112,17 @@ test("stopTimeoutMs() leaves calls the time that they may take", () => {
   expect(stopTimeoutMs(null)).toBe(WORKER_STOP_TIMEOUT_MS);
   expect(stopTimeoutMs(1_000)).toBe(WORKER_STOP_TIMEOUT_MS);
   expect(stopTimeoutMs(600_000)).toBeGreaterThan(600_000);
+});
+
+test("readyTimeoutMs() leaves a worker the time in which it may install packages", () => {
+  const installerLimits = {
+    memoryMaxBytes: 1,
+    processesMax: 1,
+    cpuPercent: 1,
+    runtimeMs: 300_000,
+    scratchMaxBytes: 1,
+  };
+  expect(readyTimeoutMs({ installerLimits, startupPackages: [] })).toBe(WORKER_READY_TIMEOUT_MS);
+  const withPackages = readyTimeoutMs({ installerLimits, startupPackages: ["numpy"] });
+  expect(withPackages).toBe(WORKER_READY_TIMEOUT_MS + 2 * 300_000);
 });
