@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
-import { waitFor } from "../helpers/wait-for.ts";
+import { SLOWDOWN, waitFor } from "../helpers/wait-for.ts";
 
 /** A name for each lambda's processes, by which they are found from outside. */
 const HEAD = (mark: string): string =>
@@ -141,7 +141,10 @@ def handler(event):
 describe("large values", () => {
   let worker: TestWorker;
   beforeAll(async () => {
-    worker = await startWorker({ limits: { mem_mb: 4096, runtime_sec: 60 }, mem_pool_mb: 8192 });
+    worker = await startWorker({
+      limits: { mem_mb: 4096, runtime_sec: 60 * SLOWDOWN },
+      mem_pool_mb: 8192,
+    });
     worker.lambda("neighbour", "def handler(event):\n    return event\n");
   });
   afterAll(() => worker.stop());

@@ -40,7 +40,7 @@ export const LANES: readonly Lane[] = [
   lane("e2e", 12, true),
   lane("escape", 6, true),
   lane("fault", 10, true),
-  lane("vm", 10, true),
+  lane("vm", 15, true),
   lane("bench-smoke", 6, true),
   { ...lane("musl", 15, true), onlyNamed: true },
 ];

@@ -26,19 +26,6 @@ const PARTS = [
 const HOST_ONLY = /^(@?typescript|@?oxlint|@?oxfmt|@?oxc|@?knip|@oven|bun-types|zod|\.bin)/;
 
 /**
- * @param suites what the VM is to run
- * @returns those of them that exist, with the paths that exist
- */
-export function existingSuites(suites: readonly VmSuite[]): VmSuite[] {
-  return suites
-    .map((suite) => ({
-      ...suite,
-      paths: suite.paths.filter((path) => existsSync(join(PROJECT_DIR, path))),
-    }))
-    .filter(({ paths }) => paths.length > 0);
-}
-
-/**
  * Writes the drive.
  * @param suites what the VM is to run
  * @param workDir directory for the tree and the image

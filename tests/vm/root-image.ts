@@ -30,8 +30,8 @@ const KERNEL_PACKAGE = "linux-image-cloud-amd64";
 
 /** What the first process and the suites run; apt adds what these need. */
 const PACKAGES = (
-  "base-files base-passwd bash coreutils dash findutils grep gzip hostname iproute2 libc-bin mount " +
-  "procps python3 sed systemd systemd-sysv tar util-linux"
+  "base-files base-passwd bash coreutils dash findutils fish grep gzip hostname iproute2 libc-bin mount " +
+  "procps python3 python3-pip sed systemd systemd-sysv tar util-linux wrk zsh"
 ).split(" ");
 
 /** Links of a merged /usr, which packages of Debian 12 expect to be there. */
@@ -104,7 +104,8 @@ function writeSystemFiles(root: string): void {
   writeFileSync(etc("machine-id"), `${"0".repeat(31)}1\n`);
   runTool(["ldconfig", "-r", root], "/");
   // Each program would compile what it imports anew: sandboxes cannot write it down.
-  runTool(["chroot", root, "python3", "-I", "-m", "compileall", "-q", "/usr/lib/python3.11"], "/");
+  const python = ["/usr/lib/python3.11", "/usr/lib/python3/dist-packages"];
+  runTool(["chroot", root, "python3", "-I", "-m", "compileall", "-q", ...python], "/");
 }
 
 /** The units and the program of the service that runs the suites. */

@@ -14,7 +14,7 @@ run_suite() {
   began=$(uptime)
   # setsid: a suite that signals its group must not reach this shell. The paths are words, unquoted.
   # shellcheck disable=SC2086
-  setsid --wait timeout -k 5 "$seconds" ./node_modules/bun/bin/bun.exe test --timeout 120000 \
+  setsid --wait timeout -k 5 "$seconds" ./node_modules/bun/bin/bun.exe test --timeout $((60000 * OL_TEST_SLOWDOWN)) \
     ${pattern:+-t "$pattern"} $3 < /dev/null > "$outputs/$name" 2>&1
   local status=$?
   {
