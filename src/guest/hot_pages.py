@@ -11,6 +11,7 @@ Without io_uring everything works as well, slower.
 """
 
 import ctypes
+import errno
 import os
 import resource
 import struct
@@ -30,22 +31,31 @@ class _Buffer(ctypes.Structure):
     _fields_ = [("start", ctypes.c_void_p), ("size", ctypes.c_size_t)]
 
 
+class Runs:
+    """Runs of pages, as (start, size in bytes)."""
+
+    def __init__(self):
+        self.anonymous = []
+        self.of_files = []  # private copies in mappings of files: data of programs and libraries
+
+
 def written_by(pid):
-    """What a child has written of the memory that it was forked with: [(start, size in bytes)]."""
-    runs = []
+    """What a child has written of the memory that it was forked with."""
+    runs = Runs()
     with open("/proc/%d/maps" % pid) as file:
         lines = file.read().splitlines()
     fd = os.open("/proc/%d/pagemap" % pid, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for line in lines:
-            place, mode = line.split(None, 2)[:2]
+            place, mode, _, _, inode = line.split(None, 5)[:5]
             if mode[:2] != "rw" or mode[3] != "p":
                 continue
+            found = runs.anonymous if inode == "0" else runs.of_files
             start, end = (int(number, 16) for number in place.split("-"))
             entries = os.pread(fd, (end - start) // _PAGE * 8, start // _PAGE * 8)
             for index, (entry,) in enumerate(struct.iter_unpack("=Q", entries)):
                 if entry & _PRESENT and entry & _EXCLUSIVE and not entry & _OF_FILE:
-                    _append(runs, start + index * _PAGE)
+                    _append(found, start + index * _PAGE)
     finally:
         os.close(fd)
     return runs
@@ -60,6 +70,16 @@ def _append(runs, page):
 
 def pin(runs):
     """Has them copied by every fork from now on. Returns how many bytes that are."""
+    try:
+        return _pin(runs.anonymous + runs.of_files)
+    except OSError as error:
+        # Older kernels, such as Linux 6.1, take no part of a mapping of a file.
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return _pin(runs.anonymous)
+
+
+def _pin(runs):
     size = sum(run[1] for run in runs)
     if not runs or len(runs) > _RUNS_MAX or size > _BYTES_MAX:
         return 0

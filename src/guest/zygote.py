@@ -118,7 +118,7 @@ class Zygote:
         self.own_pid_namespace = entry.own_pid_namespace()
         self.free_networks = []
         self.networks = {}
-        self.hot_runs = []
+        self.hot_runs = hot_pages.Runs()
         self.pinned = 0  # bytes
 
     def say(self, **message):

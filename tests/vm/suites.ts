@@ -57,7 +57,7 @@ export const VM_SUITES: readonly VmSuite[] = [
   suite("time", ["tests/e2e/abuse-time.test.ts"], "works on after|does not end in runtime_sec"),
   suite("neighbours", escape("neighbours", "frames")),
   suite("network", escape("network")),
-  suite("zygotes", fault("zygote-hostile", "zygote-requests")),
+  suite("zygotes", fault("zygote-hostile", "zygote-requests", "forks")),
   suite("first-lambda", ["tests/vm/first-lambda.test.ts"]),
   suite("installer", escape("installer")),
 ];
@@ -70,6 +70,7 @@ export const IMPOSSIBLE: Readonly<Record<string, string | null>> = {
   // Docker.
   "e2e/docker": null,
   "escape/docker": null,
+  "escape/docker-posture": null,
   "integration/docker/base-image": null,
   "integration/docker/daemon-faults": null,
   "integration/docker/engine": null,
@@ -77,6 +78,7 @@ export const IMPOSSIBLE: Readonly<Record<string, string | null>> = {
   "integration/docker/options": null,
   "integration/docker/pool": null,
   "integration/sock/dumped-base": null,
+  "musl/docker": null,
   // A network.
   "e2e/cache-combinations": null,
   "e2e/declared-modules": null,
@@ -84,6 +86,9 @@ export const IMPOSSIBLE: Readonly<Record<string, string | null>> = {
   "e2e/release": null,
   "integration/packages/real-index": null,
   "integration/packages/table": null,
+  "musl/base": null,
+  "musl/native": null,
+  "musl/sock": null,
   "integration/server/metrics": "^(?!.*promtool)",
   // Times as a real machine has them.
   "e2e/abuse-neighbour": null,

@@ -39,13 +39,15 @@ def with_child(pages, look):
 def written_in(pages):
     inside = lambda run: start <= run[0] < start + PAGES * PAGE
     _, runs = with_child(pages, hot_pages.written_by)
-    return [[(at - start) // PAGE, size // PAGE] for at, size in filter(inside, runs)]
+    return [[(at - start) // PAGE, size // PAGE] for at, size in filter(inside, runs.anonymous)]
 def faults(pages):
     return with_child(pages, lambda pid: None)[0]
 def parent_faults(pages):
     return with_child([], lambda pid: write(pages))[1]
 def runs(pages):
-    return [(start + page * PAGE, PAGE) for page in pages]
+    found = hot_pages.Runs()
+    found.anonymous = [(start + page * PAGE, PAGE) for page in pages]
+    return found
 `;
 
 describe("written_by()", () => {
@@ -101,9 +103,28 @@ print(json.dumps([in_child, region[0]]))`;
 
   testPython("leaves alone what is nothing, or too much to be copied each time", async () => {
     const program = `${REGION}
-many = [(start, PAGE)] * (hot_pages._RUNS_MAX + 1)
-print(json.dumps([hot_pages.pin([]), hot_pages.pin(many), hot_pages.pin([(start, 1 << 30)])]))`;
+huge = hot_pages.Runs()
+huge.anonymous = [(start, 1 << 30)]
+many = [0] * (hot_pages._RUNS_MAX + 1)
+print(json.dumps([hot_pages.pin(runs([])), hot_pages.pin(runs(many)), hot_pages.pin(huge)]))`;
     expect(await runPython(program)).toEqual([0, 0, 0]);
+  });
+
+  testPython("leaves out mappings of files where the kernel takes none", async () => {
+    const program = `${REGION}
+import errno, kernel
+taken = []
+def register(ring, buffers):
+    if len(buffers) > 1:
+        raise OSError(errno.EOPNOTSUPP, "io_uring_register")
+    taken.extend((buffer.start, buffer.size) for buffer in buffers)
+kernel.make_disabled_ring, kernel.register_buffers = lambda: os.open("/dev/null", 0), register
+both = runs([1])
+both.of_files = [(start + 4 * PAGE, PAGE)]
+opened = len(os.listdir("/proc/self/fd"))
+size = hot_pages.pin(both)
+print(json.dumps([size // PAGE, taken == both.anonymous, len(os.listdir("/proc/self/fd")) - opened]))`;
+    expect(await runPython(program)).toEqual([1, true, 1]);
   });
 
   testPython("says so where the host does not let it", async () => {
