@@ -7,6 +7,7 @@ import handler from "./handler.py" with { type: "text" };
 import hotPages from "./hot_pages.py" with { type: "text" };
 import importAhead from "./import_ahead.py" with { type: "text" };
 import kernel from "./kernel.py" with { type: "text" };
+import packing from "./packing.py" with { type: "text" };
 import rehearsal from "./rehearsal.py" with { type: "text" };
 import sandbox from "./sandbox.py" with { type: "text" };
 import threadHook from "./thread_hook.py" with { type: "text" };
@@ -21,6 +22,7 @@ const GUEST_SOURCES: Readonly<Record<string, string>> = {
   hot_pages: hotPages,
   import_ahead: importAhead,
   kernel,
+  packing,
   rehearsal,
   sandbox,
   thread_hook: threadHook,
@@ -38,6 +40,8 @@ with os.fdopen(${GUEST_SOURCES_FD}, "rb") as _file:
     _start = json.load(_file)
 exec(compile(_start["bootstrap"], "<openlambda>/bootstrap.py", "exec"))
 _finder = install(_start["sources"])
+import packing as _packing
+_packing.fill_holes()
 import zygote as _zygote
 finish(_finder)
 _zygote.main(3, {name: bytes.fromhex(text) for name, text in _start["filters"].items()})

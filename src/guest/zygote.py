@@ -24,6 +24,7 @@ import handler
 import hot_pages
 import import_ahead
 import kernel
+import packing
 import rehearsal
 import sandbox
 import thread_hook
@@ -445,6 +446,7 @@ def main(control_fd, programs):
     handler.rehearse()
     thread_hook.leave_out()
     gc.collect()
+    packing.fill_holes()
     gc.freeze()  # what is here now is never freed: children do not copy its pages to count it
     zygote.learn_hot_pages()
     zygote.say(event="ready", id="self", importUs=0, pinned=zygote.pinned)

@@ -1,0 +1,52 @@
+"""Fills the holes in the memory of a zygote, so that what comes next lies close together.
+
+Children write to the pages of the objects that they use, if only to reference counts, and those pages
+are copied for each of them. Imports leave thousands of holes, so what the guest allocates would lie
+scattered among objects that no child ever uses. Filled, its own modules share pages, and a child's first
+objects do: a sixth fewer pages to copy.
+"""
+
+import sys
+
+# Of pymalloc (Objects/obmalloc.c): objects of one size share a pool, and the header of a pool comes first.
+_POOL = 16384 if sys.version_info >= (3, 10) else 4096
+_POOL_HEADER = 48
+_SIZES = range(16, 513, 16)
+_BYTES_HEADER = 33
+_CLASS_MAX = 1 << 20  # bytes of one size, should this Python lay out its memory in another way
+_LARGE = 560  # a size that goes to the C library's allocator
+_LARGE_HEADER_MAX = 32
+_LARGE_RUN = 64
+_kept = []
+
+
+def fill_holes():
+    """Takes what is free between objects, for good, but for places where a whole pool is."""
+    for size in _SIZES:
+        _keep(size, size, (_POOL - _POOL_HEADER) // size, lambda at: at % _POOL == _POOL_HEADER)
+    _keep(_LARGE, _LARGE + _LARGE_HEADER_MAX, _LARGE_RUN, lambda _: True)
+
+
+def _keep(size, step_max, run_wanted, may_begin):
+    """Allocates until objects lie side by side that many times, and keeps those before."""
+    kept = []
+    run = 0
+    last = 0
+    while run < run_wanted and len(kept) * size < _CLASS_MAX:
+        made = _object_of(size)
+        place = id(made)
+        if run and last < place <= last + step_max:
+            run += 1
+        else:
+            run = 1 if may_begin(place) else 0
+        last = place
+        kept.append(made)
+    _kept.append(tuple(kept[: len(kept) - run]))
+
+
+def _object_of(size):
+    if size == 16:
+        return object()
+    if size == 32:
+        return float("1.5")
+    return bytes(size - _BYTES_HEADER)
