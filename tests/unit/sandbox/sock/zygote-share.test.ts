@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 
 import type { Cgroup, CgroupLimits } from "../../../../src/cgroup/contract.ts";
+import { ZYGOTE_CHILD_BYTES, ZYGOTE_CHILDREN_FIRST } from "../../../../src/common/zygote-limits.ts";
 import { ZygoteShare } from "../../../../src/sandbox/sock/zygote-share.ts";
 import { waitFor } from "../../../helpers/wait-for.ts";
 
@@ -31,12 +32,13 @@ test("a zygote has a whole CPU while it imports, little at rest, and a whole one
 
 test("its memory has room for the first pages of as many children as it has", async () => {
   const { share, set } = open();
-  expect(set.at(-1)?.memoryMaxBytes).toBe(164 * MIB);
-  share.used(32);
-  await waitFor(() => set.at(-1)?.memoryMaxBytes === 228 * MIB, "there is room for more");
+  expect(set.at(-1)?.memoryMaxBytes).toBe(100 * MIB + ZYGOTE_CHILDREN_FIRST * ZYGOTE_CHILD_BYTES);
+  const twice = 100 * MIB + 2 * ZYGOTE_CHILDREN_FIRST * ZYGOTE_CHILD_BYTES;
+  share.used(ZYGOTE_CHILDREN_FIRST);
+  await waitFor(() => set.at(-1)?.memoryMaxBytes === twice, "there is room for more");
   share.used(1);
   await waitFor(() => set.length === 3, "it is applied");
-  expect(set.at(-1)?.memoryMaxBytes).toBe(228 * MIB);
+  expect(set.at(-1)?.memoryMaxBytes).toBe(twice);
   share.close();
 });
 
