@@ -189,6 +189,23 @@ except OSError as error:
     },
   );
 
+  test("several files, none of them too large, stop at scratch_mb together", async () => {
+    const name = lambda(`
+import errno
+written = []
+for place in ("/tmp", "/host", "/dev/shm"):
+    written.append(0)
+    try:
+        with open(place + "/part", "wb", buffering=0) as file:
+            while written[-1] < 30 << 20:
+                written[-1] += file.write(b"x" * 65536)
+    except OSError as error:
+        return [errno.errorcode[error.errno], sum(written) <= ${LIMITS.scratch_mb} << 20]
+return [written]`);
+    expect(JSON.parse((await worker.call(name)).text)).toEqual(["ENOSPC", true]);
+    await expectAllWell(name);
+  });
+
   test("many files and heap together: 502 out of memory", async () => {
     const name = lambda(`
 held = bytearray(50 << 20)

@@ -107,6 +107,16 @@ export async function insideShared(
 }
 
 /**
+ * @param code body of a handler, over the prelude
+ * @param event what it gets
+ * @returns arguments of a program whose last line of output is its answer
+ */
+export function programArgv(code: string, event: unknown): string[] {
+  const main = `${program(code)}\nprint("\\n" + json.dumps(handler(json.loads(sys.argv[1]))))\n`;
+  return [PYTHON, "-I", "-c", main, JSON.stringify(event)];
+}
+
+/**
  * Runs the same as root of the host.
  * @param code body of a handler
  * @param event what it gets
@@ -119,8 +129,7 @@ export function outside(
   event: unknown = null,
   unshareArgs: readonly string[] = [],
 ): unknown {
-  const main = `${program(code)}\nprint("\\n" + json.dumps(handler(json.loads(sys.argv[1]))))\n`;
-  const python = [PYTHON, "-I", "-c", main, JSON.stringify(event)];
+  const python = programArgv(code, event);
   const argv = unshareArgs.length > 0 ? ["unshare", ...unshareArgs, ...python] : python;
   const { stdout, stderr, success } = Bun.spawnSync(argv, { cwd: "/", stdin: "ignore" });
   if (!success) throw new Error(`The control failed: ${stderr.toString()}`);

@@ -115,6 +115,13 @@ return found`,
     },
   },
   {
+    row: "lists the installed packages",
+    code: "return type(os.listdir(event)).__name__",
+    event: () => "/packages",
+    expected: "EACCES",
+    outside: { event: ({ worker: { cluster } }) => join(cluster, "packages"), expected: "list" },
+  },
+  {
     row: "finds the host's other trees",
     code: `return [place for place in event if os.path.exists(place) and os.listdir(place)]`,
     event: () => ["/home", "/root", "/var", "/run", "/boot", "/sys", "/mnt", "/srv", "/opt"],

@@ -10,6 +10,7 @@ import { printed, startWorker, type TestWorker } from "../helpers/worker.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { processesBelow } from "../helpers/worker-processes.ts";
 import { SPARES_ROOT } from "../../src/common/zygote-limits.ts";
+import { boundsOf } from "./cgroup-bounds.ts";
 import {
   apart,
   cgroupOf,
@@ -92,13 +93,24 @@ async function processesOf(worker: TestWorker): Promise<WorkerProcesses> {
   }, "there is one of each kind of process");
 }
 
+/** As many operators do: with groups that a sandbox must lose, which a login of root alone does not have. */
+async function startInGroups(settings: Readonly<Record<string, unknown>>): Promise<TestWorker> {
+  const before = process.getgroups?.() ?? [];
+  process.setgroups?.([4, 27]);
+  try {
+    return await startWorker(settings);
+  } finally {
+    process.setgroups?.(before);
+  }
+}
+
 describe.each(["none", "host"] as const)("posture with network %s", (network) => {
   let worker: TestWorker;
   let all: WorkerProcesses;
   let first = 0;
 
   beforeAll(async () => {
-    worker = await startWorker({ network, limits: LIMITS });
+    worker = await startInGroups({ network, limits: LIMITS });
     worker.lambda("posture", "print('here')\ndef handler(event):\n    return 1\n");
     expect((await worker.call("posture")).status).toBe(200);
     expect(printed(worker, "posture", "stdout")).toBe("here\n");
@@ -239,5 +251,14 @@ describe.each(["none", "host"] as const)("posture with network %s", (network) =>
     const unified = all.handler.cgroups.length === 1;
     if (!unified)
       expect(own.controllers).toEqual(expect.arrayContaining(["memory", "pids", "cpu"]));
+  });
+
+  test("a handler's cgroup bounds its memory with swap, its processes and its CPU", () => {
+    expect(boundsOf(all.handler)).toEqual({
+      memoryBytes: LIMITS.mem_mb * 1024 * 1024,
+      hasSwap: false,
+      processes: LIMITS.procs,
+      cpuPercent: LIMITS.cpu_percent,
+    });
   });
 });

@@ -125,6 +125,20 @@ export function answersOutside(): Record<string, string> {
   return named(calls, outside(CALLS, byNumber(calls), alone)) as Record<string, string>;
 }
 
+/** An attempt at all calls that are refused everywhere. */
+export interface RefusedCalls {
+  readonly code: string;
+  readonly event: unknown;
+  /** What came of each call, by its name. */
+  readonly named: (found: unknown) => Record<string, unknown>;
+}
+
+/** @returns the same attempt for what is no lambda */
+export function refusedOutright(): RefusedCalls {
+  const calls = present(REFUSED);
+  return { code: CALLS, event: byNumber(calls), named: (found) => named(calls, found) };
+}
+
 /** What the rows are made of. */
 interface SyscallContext {
   readonly worker: TestWorker;

@@ -4,9 +4,11 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync, readlinkSync } from "node:fs";
+import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 
 import { EngineBench } from "../fault/engine-bench.ts";
+import { addPackage } from "../fault/package-fixtures.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { processesBelow } from "../helpers/worker-processes.ts";
 import { NAMESPACES, type ProcessView, viewProcess } from "./process-view.ts";
@@ -144,4 +146,40 @@ describe.each([1, 2])("an import-cache zygote at depth %d", (depth) => {
       return roles.join() === expected;
     }, `its cgroup holds ${expected}`);
   });
+});
+
+/** What the kernel says of a zygote while it imports a package, kept in a variable of that package. */
+const WATCHING = `
+import os, resource
+def field(name):
+    with open("/proc/self/status") as status:
+        return [line.split()[1:] for line in status if line.startswith(name + ":")]
+SEEN = [field("Seccomp"), field("NoNewPrivs"), resource.getrlimit(resource.RLIMIT_MEMLOCK),
+        os.getpid(), os.getuid()]
+`;
+
+test("a package that is imported in a zygote runs with the filter and the limits in place", async () => {
+  const dir = addPackage(bench, "olwatching", WATCHING);
+  await bench.pool.createZygote(null, { id: "z-3", packages: [dir], imports: ["olwatching"] });
+  const codeDir = join(bench.clusterDir, "watching");
+  mkdirSync(codeDir);
+  const code = "import olwatching\ndef handler(event):\n    return olwatching.SEEN\n";
+  writeFileSync(join(codeDir, "lambda_func.py"), code);
+  const sandbox = await bench.create({
+    codeDir,
+    codeId: "watching",
+    packages: [dir],
+    zygoteId: "z-3",
+  });
+  expect(sandbox.origin).toBe("zygote");
+  const { body } = await sandbox.call(Buffer.from("null"), 10_000);
+  expect(JSON.parse(Buffer.from(body).toString())).toEqual([
+    [["2"]],
+    [["1"]],
+    [65_536, 65_536],
+    1,
+    0,
+  ]);
+  await sandbox.destroy();
+  await bench.pool.destroyZygote("z-3");
 });

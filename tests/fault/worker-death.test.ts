@@ -1,17 +1,31 @@
 /** `kill -9` of a worker at any moment, and what an earlier one left: FAULTS E, rows 1 and 5. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 import { detectCgroups } from "../../src/cgroup/host.ts";
+import { tryLock } from "../../src/sys/flock.ts";
 import { expectNoLeaks, leakSnapshot } from "../helpers/leaks.ts";
 import { CallTally, NONCE_LAMBDA, nonceCall } from "../helpers/nonce-calls.ts";
 import { OL, olDone } from "../helpers/ol.ts";
 import { seededRandom } from "../helpers/random.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { startWorker, type TestWorker } from "../helpers/worker.ts";
-import { isRunning, processesBelow, signalExactly } from "../helpers/worker-processes.ts";
+import {
+  isRunning,
+  processesBelow,
+  signalExactly,
+  type WorkerProcess,
+} from "../helpers/worker-processes.ts";
 
 const KILLS = 6;
 
@@ -149,5 +163,36 @@ test("a zygote and its sandboxes die with a worker that is stopped by SIGSTOP an
   if (frozen !== undefined) signalExactly(frozen, "SIGSTOP");
   process.kill(pid, "SIGKILL");
   await waitFor(() => !below.some(isRunning), "everything in the worker died with it");
+  await startAgain();
+});
+
+/**
+ * Takes the place of a worker's lock, so that no other worker of this machine cleans up after it.
+ * @returns the descriptor that holds it; once it is closed, the next start cleans up
+ */
+function holdPlaceOf(zygote: WorkerProcess): number {
+  const cgroups = readFileSync(`/proc/${zygote.pid}/cgroup`, "utf8");
+  const [, slot] = /\/openlambda-(\d+)\//.exec(cgroups) ?? [];
+  const lock = `/run/openlambda/slot-${slot}.lock`;
+  rmSync(lock);
+  const fd = openSync(lock, "a", 0o600);
+  expect(tryLock(fd)).toBe(true);
+  return fd;
+}
+
+test("a zygote that is stopped, and so hears of nothing, dies with a worker that is killed", async () => {
+  const pid = worker.pid();
+  const below = processesBelow(pid);
+  const zygote = below.find(({ role }) => role === "zygote");
+  if (zygote === undefined) throw new Error("there is no zygote");
+  const place = holdPlaceOf(zygote);
+  signalExactly(zygote, "SIGSTOP");
+  process.kill(pid, "SIGKILL");
+  try {
+    await waitFor(() => !below.some(isRunning), "everything in the worker died with it");
+  } finally {
+    signalExactly(zygote, "SIGKILL");
+    closeSync(place);
+  }
   await startAgain();
 });

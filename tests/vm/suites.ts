@@ -59,7 +59,7 @@ export const VM_SUITES: readonly VmSuite[] = [
   suite("network", escape("network")),
   suite("zygotes", fault("zygote-hostile", "zygote-requests", "forks")),
   suite("first-lambda", ["tests/vm/first-lambda.test.ts"]),
-  suite("installer", escape("installer")),
+  suite("installer", escape("installer", "installer-attempts")),
 ];
 
 /**

@@ -111,6 +111,20 @@ print(json.dumps([dict(os.environ), sorted(set(sys.modules) ^ modules), sys.path
     expect(await runPython(program)).toEqual([{}, [], true]);
   });
 
+  testPython("warm_up() seeds numpy anew, where its zygote has imported it", async () => {
+    const program = `
+import json, sys, types, handler
+seeds = []
+numpy_random = types.ModuleType("numpy.random")
+numpy_random.seed = lambda *seed: seeds.append(seed)
+handler.rehearse()
+handler.warm_up(True)
+sys.modules["numpy.random"] = numpy_random
+handler.warm_up(True)
+print(json.dumps(seeds))`;
+    expect(await runPython(program)).toEqual([[]]);
+  });
+
   testPython("warm_up() leaves the first call of a child few pages to copy", async () => {
     const program = `
 import gc, json, os, resource, handler
@@ -181,5 +195,29 @@ print(os.read(read, 999).decode())`;
     const thread = `threading.Thread(target=threading.Event().wait, daemon=True).start()`;
     const inside = `result = threading.active_count()`;
     expect(await runPython(inChild(thread, inside))).toEqual([false, 1]);
+  });
+});
+
+describe("set_limits()", () => {
+  // Of a real process some cannot be told from what most hosts give anyway, such as a nice priority of 0.
+  testPython("lowers everything that a process of its own could use up", async () => {
+    const program = `
+import json, resource, sandbox
+kinds = {name for name in dir(resource) if name.startswith("RLIMIT_")} - {"RLIMIT_OFILE"}
+names = {getattr(resource, name): name for name in kinds}
+found = {}
+resource.setrlimit = lambda kind, limits: found.update({names[kind]: limits})
+sandbox.set_limits(1 << 20, 8)
+print(json.dumps(found))`;
+    expect(await runPython(program)).toEqual({
+      RLIMIT_NOFILE: [1024, 1024],
+      RLIMIT_FSIZE: [1 << 20, 1 << 20],
+      RLIMIT_MEMLOCK: [65_536, 65_536],
+      RLIMIT_MSGQUEUE: [0, 0],
+      RLIMIT_SIGPENDING: [1024, 1024],
+      RLIMIT_NPROC: [16, 16],
+      RLIMIT_NICE: [0, 0],
+      RLIMIT_RTPRIO: [0, 0],
+    });
   });
 });
