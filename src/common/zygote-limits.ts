@@ -117,12 +117,12 @@ export const ZYGOTE_CPU_CALM_PERCENT = 10;
 /** How long after the last fork a zygote is taken to be out of demand, in milliseconds. */
 export const ZYGOTE_CALM_AFTER_MS = 1_000;
 
-/** Memory that a zygote may lock, in bytes: more than the 6 MB that `hot_pages.py` pins at most. */
+/** Memory that a zygote may lock, in bytes: more than the 2.5 MB that `hot_pages.py` pins at most. */
 export const ZYGOTE_LOCKED_MAX_BYTES = 16 * MIB;
 
 /**
- * Memory of a child that is charged to the zygote before the child joins its own cgroup, in bytes; version 1
- * leaves it there as long as the child lives: 2.0 MB that the fork copies (`hot_pages.py`), and its page tables.
+ * Memory of a child that is charged to the zygote before the child joins its own cgroup, in bytes, and stays
+ * there as long as the child lives: at most 2.5 MB that the fork copies (`hot_pages.py`), and its page tables.
  */
 export const ZYGOTE_CHILD_BYTES = 3 * MIB;
 

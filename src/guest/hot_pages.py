@@ -20,7 +20,7 @@ import kernel
 
 _PAGE = resource.getpagesize()
 _RUNS_MAX = 1024  # buffers that kernels before 5.12 take
-_BYTES_MAX = 6 * 1024 * 1024  # below the usual limit of locked memory, which is 8 MB
+_BYTES_MAX = 5 << 19  # 2.5 MiB: with its page tables, within what a child may cost its zygote
 _LOCKED_MAX = 64 * 1024
 _PRESENT = 1 << 63
 _OF_FILE = 1 << 61
@@ -32,7 +32,7 @@ class _Buffer(ctypes.Structure):
 
 
 class Runs:
-    """Runs of pages, as (start, size in bytes)."""
+    """Runs of pages, as (start, size in bytes), in ascending order."""
 
     def __init__(self):
         self.anonymous = []
@@ -40,48 +40,80 @@ class Runs:
 
 
 def written_by(pid):
-    """What a child has written of the memory that it was forked with."""
+    """What a child holds alone: pages that it has written, or its parent has since the fork.
+
+    Either way a fork that copies them saves a fault.
+    """
     runs = Runs()
-    with open("/proc/%d/maps" % pid) as file:
-        lines = file.read().splitlines()
     fd = os.open("/proc/%d/pagemap" % pid, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for line in lines:
-            place, mode, _, _, inode = line.split(None, 5)[:5]
-            if mode[:2] != "rw" or mode[3] != "p":
-                continue
-            found = runs.anonymous if inode == "0" else runs.of_files
-            start, end = (int(number, 16) for number in place.split("-"))
+        for start, end, is_file in _private(pid):
+            found = runs.of_files if is_file else runs.anonymous
             entries = os.pread(fd, (end - start) // _PAGE * 8, start // _PAGE * 8)
             for index, (entry,) in enumerate(struct.iter_unpack("=Q", entries)):
                 if entry & _PRESENT and entry & _EXCLUSIVE and not entry & _OF_FILE:
-                    _append(found, start + index * _PAGE)
+                    _append(found, start + index * _PAGE, _PAGE)
     finally:
         os.close(fd)
     return runs
 
 
-def _append(runs, page):
-    if runs and sum(runs[-1]) == page:
-        runs[-1] = (runs[-1][0], runs[-1][1] + _PAGE)
+def _private(pid):
+    """Private writable mappings of a process: (start, end, whether of a file)."""
+    with open("/proc/%s/maps" % pid, "rb") as file:
+        lines = file.read().splitlines()
+    for line in lines:
+        place, mode, _, _, inode = line.split(None, 5)[:5]
+        if mode[:2] == b"rw" and mode[3:] == b"p":
+            start, end = (int(number, 16) for number in place.split(b"-"))
+            yield start, end, inode != b"0"
+
+
+def _append(runs, start, size):
+    if runs and sum(runs[-1]) == start:
+        runs[-1] = (runs[-1][0], runs[-1][1] + size)
     else:
-        runs.append((page, _PAGE))
+        runs.append((start, size))
+
+
+def _here(runs):
+    """The parts of runs that this process has as well: a child may have taken memory of its own."""
+    places = [(start, end) for start, end, _ in _private("self")]
+    found = []
+    for start, size in runs:
+        for low, high in places:
+            low, high = max(low, start), min(high, start + size)
+            if low < high:
+                _append(found, low, high - low)
+    return found
+
+
+def _bounded(runs):
+    """As many of them as a kernel takes, and as a child may cost."""
+    found = []
+    left = _BYTES_MAX
+    for start, size in runs[:_RUNS_MAX]:
+        if left > 0:
+            found.append((start, min(size, left)))
+            left -= size
+    return found
 
 
 def pin(runs):
-    """Has them copied by every fork from now on. Returns how many bytes that are."""
+    """Has them copied by every fork from now on: (bytes, whether these are all of them)."""
+    wanted = _here(runs.anonymous + runs.of_files)
+    taken = _bounded(wanted)
     try:
-        return _pin(runs.anonymous + runs.of_files)
+        return _pin(taken), taken == wanted
     except OSError as error:
         # Older kernels, such as Linux 6.1, take no part of a mapping of a file.
         if error.errno != errno.EOPNOTSUPP:
             raise
-        return _pin(runs.anonymous)
+        return _pin(_bounded(_here(runs.anonymous))), False
 
 
 def _pin(runs):
-    size = sum(run[1] for run in runs)
-    if not runs or len(runs) > _RUNS_MAX or size > _BYTES_MAX:
+    if not runs:
         return 0
     ring = kernel.make_disabled_ring()
     try:
@@ -89,9 +121,18 @@ def _pin(runs):
     except OSError:
         os.close(ring)
         raise
-    return size  # the ring stays open as long as the process lives, and the pages pinned
+    # The ring stays open as long as the process lives, and the pages pinned.
+    return sum(size for _, size in runs)
+
+
+def allow_locking():
+    """As much as the host lets this process."""
+    hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
 
 
 def give_up_locking():
     """What a sandbox may lock, for a process that is about to run code of others."""
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (_LOCKED_MAX, _LOCKED_MAX))
+    hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    most = _LOCKED_MAX if hard == resource.RLIM_INFINITY else min(hard, _LOCKED_MAX)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))

@@ -23,12 +23,19 @@ _kept = []
 def fill_holes():
     """Takes what is free between objects, for good, but for places where a whole pool is."""
     for size in _SIZES:
-        _keep(size, size, (_POOL - _POOL_HEADER) // size, lambda at: at % _POOL == _POOL_HEADER)
+        # Not each of the places in a pool: numbers that say where an object lies are objects as well.
+        few = 4 * size
+        most = (_POOL - _POOL_HEADER) // size // 3
+        if not _keep(size, few, most, lambda at: at % _POOL < _POOL_HEADER + few):
+            break  # a Python with another allocator
     _keep(_LARGE, _LARGE + _LARGE_HEADER_MAX, _LARGE_RUN, lambda _: True)
 
 
 def _keep(size, step_max, run_wanted, may_begin):
-    """Allocates until objects lie side by side that many times, and keeps those before."""
+    """Allocates until objects lie side by side that many times, and keeps those before.
+
+    Returns False, and keeps nothing, where they never do.
+    """
     kept = []
     run = 0
     last = 0
@@ -41,7 +48,10 @@ def _keep(size, step_max, run_wanted, may_begin):
             run = 1 if may_begin(place) else 0
         last = place
         kept.append(made)
+    if run < run_wanted:
+        return False
     _kept.append(tuple(kept[: len(kept) - run]))
+    return True
 
 
 def _object_of(size):

@@ -54,7 +54,10 @@ def _call(sock):
 
 
 def _expect(reader, kind):
-    message = reader.read()
+    try:
+        message = reader.read()
+    except BlockingIOError:
+        raise OSError("the rehearsal took longer than %d s" % _PATIENCE_S)
     if message is None:
         raise OSError("the rehearsal ended early")
     if message[0] != kind:

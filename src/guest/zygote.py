@@ -121,6 +121,7 @@ class Zygote:
         self.networks = {}
         self.hot_runs = hot_pages.Runs()
         self.pinned = 0  # bytes
+        self.copies_all = False  # whether a fork copies all that a call writes to
 
     def say(self, **message):
         self.send(json.dumps(message).encode())
@@ -304,7 +305,7 @@ class Zygote:
         sandbox.enclose(fds[1:], request["uid"], request, network)
         self.filters["early"].install()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fds[0])
-        handler.warm_up(self.pinned > 0)
+        handler.warm_up(self.copies_all)
         wire.write_all(fds[0], wire.frame(wire.ENCLOSED, 0, b""))
         data, passed = receive(sock)
         if not data:
@@ -405,19 +406,19 @@ class Zygote:
 
     def learn_hot_pages(self):
         """In the root zygote, once: those forked from it have the same pages at the same addresses."""
-        self.pinned = 1  # so that it takes the way of children whose pages were copied
+        self.copies_all = True  # so that it takes the way of children for which that is so
         try:
             self.hot_runs = rehearsal.hot_runs(self)
-        except OSError as error:
+        except Exception as error:  # noqa: it is only about speed
             print("ol: forks will be slow, the rehearsal failed: %s" % error, file=sys.stderr)
         self.pin()
 
     def pin(self):
         """What the host does not let us pin is copied by page faults, and zygotes of zygotes may not."""
-        self.pinned = 0
+        self.pinned, self.copies_all = 0, False
         try:
-            self.pinned = hot_pages.pin(self.hot_runs)
-        except OSError as error:
+            self.pinned, self.copies_all = hot_pages.pin(self.hot_runs)
+        except Exception as error:  # noqa: it is only about speed
             print("ol: forks will be slow, no page could be pinned: %s" % error, file=sys.stderr)
 
     def command(self, request, fds):
@@ -439,7 +440,7 @@ def main(control_fd, programs):
         os._exit(1)
     entry.enter_own_namespaces(control, 1 << 20)
     kernel.remember_last_capability()
-    stdlib = [entry for entry in sys.path if entry]
+    stdlib = [place for place in sys.path if place]
     filters = {name: kernel.Filter(program) for name, program in programs.items()}
     zygote = Zygote(control, filters, stdlib)
     handler.set_up()
@@ -448,6 +449,8 @@ def main(control_fd, programs):
     gc.collect()
     packing.fill_holes()
     gc.freeze()  # what is here now is never freed: children do not copy its pages to count it
+    hot_pages.allow_locking()
     zygote.learn_hot_pages()
+    gc.freeze()  # what it learnt
     zygote.say(event="ready", id="self", importUs=0, pinned=zygote.pinned)
     zygote.serve()

@@ -192,7 +192,7 @@ describe.each(["none", "host"] as const)("posture with network %s", (network) =>
         root: "/",
         cwd: "/",
         descriptors: process === all.zygote ? ZYGOTE_DESCRIPTORS : STREAMS,
-        environment: ["LC_ALL=C.UTF-8", "LD_BIND_NOW=1", "PYTHONDONTWRITEBYTECODE=1"],
+        environment: ["LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"],
         mounts: ZYGOTE_MOUNTS,
         idMaps: all.zygote.idMaps,
       });
@@ -234,7 +234,7 @@ describe.each(["none", "host"] as const)("posture with network %s", (network) =>
       descriptors: isHandler
         ? { "0": "/dev/null", "1": "stdout", "2": "stderr", "3": "socket" }
         : { ...STREAMS, "3": "socket" },
-      environment: ["LC_ALL=C.UTF-8", "LD_BIND_NOW=1", "PYTHONDONTWRITEBYTECODE=1"],
+      environment: ["LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"],
       mounts: isHandler ? HANDLER_MOUNTS : SPARE_MOUNTS,
       idMaps: [`1000 ${uid} 1`, `1000 ${uid} 1`, "deny"],
     });

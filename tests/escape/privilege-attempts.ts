@@ -225,7 +225,7 @@ read = lambda path: open(path, "rb").read().decode().split("\\0")[:-1]
 return [dict(os.environ), read("/proc/self/environ"), read("/proc/self/cmdline")[:1], sys.argv]`,
     expected: [
       {},
-      ["LC_ALL=C.UTF-8", "LD_BIND_NOW=1", "PYTHONDONTWRITEBYTECODE=1"],
+      ["LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"],
       ["/usr/bin/python3"],
       ["/handler/lambda_func.py"],
     ],

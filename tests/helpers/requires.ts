@@ -33,7 +33,8 @@ function atLeast(is: string, wanted: string): boolean {
   return isMajor > major || (isMajor === major && isMinor >= minor);
 }
 
-function hasIoUring(): boolean {
+/** @returns whether the kernel and its settings let this user make an io_uring */
+export function hasIoUring(): boolean {
   try {
     closeSync(makeRing());
     return true;

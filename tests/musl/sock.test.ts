@@ -1,6 +1,6 @@
 /** SOCK sandboxes on the musl base: calls, limits, and attempts of the escape suite. */
 
-import { afterAll, beforeAll, describe, setDefaultTimeout } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 
 import { testAttempts, testScenarios } from "../escape/attempts.ts";
 import { startWorkerFrom } from "../escape/origins.ts";
@@ -13,6 +13,7 @@ import {
 } from "../escape/privilege-attempts.ts";
 import { descendants } from "../escape/process-view.ts";
 import { SYSCALLS } from "../escape/syscall-attempts.ts";
+import { hasIoUring } from "../helpers/requires.ts";
 import type { TestWorker } from "../helpers/worker.ts";
 import { LIMITS, testCalls } from "./calls.ts";
 import { BUILD_TIMEOUT_MS, ensureMuslBase } from "./musl-base.ts";
@@ -39,6 +40,11 @@ describe.each([
     victim.kill("SIGKILL"); // The control left it stopped.
     await victim.exited;
     await worker.stop();
+  });
+
+  test.if(hasIoUring())("what its forks copy is pinned", () => {
+    const pinnedBytes = Number(/"pinned_bytes":(\d+)/.exec(worker.log())?.[1]);
+    expect(pinnedBytes).toBeGreaterThan(1024 * 1024);
   });
 
   testCalls(() => worker, origin, network === "host");

@@ -78,7 +78,7 @@ function assembleRoot(request: InitRequest): void {
   pivotInto(root);
 }
 
-/** The zygote pins what each fork shall copy; where the host lets us not allow that, forks are slower. */
+/** The zygote pins what each fork shall copy; where the host does not let us allow that, forks are slower. */
 function allowPinning(): void {
   try {
     setResourceLimit(RLIMIT_MEMLOCK, ZYGOTE_LOCKED_MAX_BYTES);
@@ -115,7 +115,6 @@ export function runInit(argument: string): never {
   return execve(
     request.python,
     [request.python, "-I", "-S", "-B", "-c", ZYGOTE_PROGRAM],
-    // What is bound before the fork is not looked up again by each child.
-    ["LC_ALL=C.UTF-8", "LD_BIND_NOW=1", "PYTHONDONTWRITEBYTECODE=1"],
+    ["LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"],
   );
 }

@@ -31,7 +31,7 @@ export interface RootZygote {
   readonly zygote: Zygote;
   /** Host process id of its outermost process. */
   readonly pid: number;
-  /** Memory that each fork copies at once, in bytes; 0 where the host has no io_uring for it. */
+  /** Memory that each fork copies at once, in bytes; 0 where the host does not let it pin any; its log says why. */
   readonly pinnedBytes: number;
 }
 

@@ -57,8 +57,8 @@ export interface SockPoolOptions {
 
 /**
  * Limits of the root zygote, which runs trusted code only. It needs 20 MB itself, but the first pages
- * of each child, 2 MB, are charged here before the child joins its own cgroup, and version 1 leaves
- * them here: with 512 MB the kernel ended it at some 250 live sandboxes.
+ * of each child, 2 MB, are charged here before the child joins its own cgroup, and stay charged
+ * here: with 512 MB the kernel ended it at some 250 live sandboxes.
  */
 const ROOT_ZYGOTE_LIMITS = {
   memoryMaxBytes: 8 * 1024 * 1024 * 1024,

@@ -7,6 +7,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { debianTarball } from "../../helpers/base-image.ts";
+import { hasIoUring } from "../../helpers/requires.ts";
 import { runTool } from "../../helpers/run-tool.ts";
 import { tempDir } from "../../helpers/temp-dir.ts";
 import { hasDockerd, startDockerd } from "../../helpers/dockerd.ts";
@@ -14,13 +15,16 @@ import { Bench } from "../contract/bench.ts";
 import { type EngineUnderTest, describeEngine } from "../engine-contract.ts";
 import { startSockBench } from "./sock-bench.ts";
 
+const MIB = 1024 * 1024;
 const VERSION = "import sys\ndef handler(event):\n    return [event, list(sys.version_info[:2])]\n";
 
 async function startOnImage(): Promise<EngineUnderTest> {
   const daemon = await startDockerd();
   try {
     const image = await daemon.importTarball(debianTarball("trixie"), "trixie");
-    return await startSockBench({ base: `docker:${image}`, dockerSocket: daemon.socket });
+    const engine = await startSockBench({ base: `docker:${image}`, dockerSocket: daemon.socket });
+    if (hasIoUring()) expect(engine.pinnedBytes).toBeGreaterThan(MIB);
+    return engine;
   } finally {
     await daemon.close();
   }
@@ -32,8 +36,11 @@ describeEngine("sock on a dumped image", startOnImage, !hasDockerd());
 /** Runs one lambda on a base. */
 async function answerOn(base: string, code: string, event: unknown): Promise<unknown> {
   const bench = new Bench();
-  bench.open(await startSockBench({ base, fromZygote: true }));
+  const engine = await startSockBench({ base, fromZygote: true });
+  bench.open(engine);
   try {
+    // What a fork copies was found with this Python as well.
+    if (hasIoUring()) expect(engine.pinnedBytes).toBeGreaterThan(MIB);
     return await bench.once(code, event);
   } finally {
     await bench.engine.pool.close();

@@ -3,7 +3,7 @@
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { createBase, readBaseManifest } from "../../../src/base/base.ts";
 import { detectCgroups } from "../../../src/cgroup/host.ts";
-import { silentLogger } from "../../../src/common/log.ts";
+import { createLogger } from "../../../src/common/log.ts";
 import type { SandboxPool } from "../../../src/sandbox/contract.ts";
 import { SockPool } from "../../../src/sandbox/sock/sock-pool.ts";
 import { holdFreeSlot, slotCgroupName } from "../../../src/worker/engine-slot.ts";
@@ -33,12 +33,18 @@ const LIMITS = {
   scratchMaxBytes: 64 * MIB,
 };
 
+/** The engine, and what its log said when it started. */
+export interface SockBench extends EngineUnderTest {
+  /** Memory that each fork of its root zygote copies at once. */
+  readonly pinnedBytes: number;
+}
+
 /**
  * @param options base, kind of sandbox
  * @returns an engine without sandboxes
  * @throws {Error} when the executable was not built, which is its init
  */
-export async function startSockBench(options: SockBenchOptions): Promise<EngineUnderTest> {
+export async function startSockBench(options: SockBenchOptions): Promise<SockBench> {
   const temp = tempDir("ol-sock-");
   const workerDir = temp.join("workers/worker-0");
   const packagesDir = temp.join("packages");
@@ -53,6 +59,8 @@ export async function startSockBench(options: SockBenchOptions): Promise<EngineU
   const slot = holdFreeSlot();
   const cgroupRoot = detectCgroups().openRoot(slotCgroupName(slot.index));
   await cgroupRoot.reclaim();
+  let said = "";
+  const log = createLogger({ sink: { write: (line) => (said += line) } });
   const logFd = openSync(temp.join("zygote.log"), "a");
   const pool = await SockPool.open({
     init: { root, binds, python, packagesDir, network: "none" },
@@ -62,11 +70,12 @@ export async function startSockBench(options: SockBenchOptions): Promise<EngineU
     cgroupPoolSize: 4,
     limits: LIMITS,
     network: "none",
-    log: silentLogger,
+    log,
     logFd,
     executable: OL,
   });
   return {
+    pinnedBytes: Number(/"pinned_bytes":(\d+)/.exec(said)?.[1]),
     pool: options.fromZygote === true ? await fromZygote(pool) : pool,
     handlersDir: `${workerDir}/handlers`,
     packagesDir,

@@ -72,15 +72,16 @@ describe("pin()", () => {
     const program = `${REGION}
 hot = list(range(0, PAGES, 2))
 before = [faults(hot), parent_faults(hot)]
-size = hot_pages.pin(runs(hot))
-print(json.dumps([size // PAGE, before, [faults(hot), parent_faults(hot)], faults(range(PAGES))]))`;
-    const [pages, before, after, all] = (await runPython(program)) as [
+size, is_all = hot_pages.pin(runs(hot))
+print(json.dumps([size // PAGE, before, [faults(hot), parent_faults(hot)], faults(range(PAGES)), is_all]))`;
+    const [pages, before, after, all, isAll] = (await runPython(program)) as [
       number,
       [number, number],
       [number, number],
       number,
+      boolean,
     ];
-    expect(pages).toBe(32);
+    expect([pages, isAll]).toEqual([32, true]);
     // A fault or two more is the interpreter's own.
     for (const count of before) expect(count).toBeGreaterThanOrEqual(32);
     for (const count of after) expect(count).toBeLessThan(8);
@@ -101,13 +102,25 @@ print(json.dumps([in_child, region[0]]))`;
     expect(await runPython(program)).toEqual([2, 7]);
   });
 
-  testPython("leaves alone what is nothing, or too much to be copied each time", async () => {
+  testRing("pins a part of what is too much to be copied each time, or not there", async () => {
     const program = `${REGION}
-huge = hot_pages.Runs()
-huge.anonymous = [(start, 1 << 30)]
-many = [0] * (hot_pages._RUNS_MAX + 1)
-print(json.dumps([hot_pages.pin(runs([])), hot_pages.pin(runs(many)), hot_pages.pin(huge)]))`;
-    expect(await runPython(program)).toEqual([0, 0, 0]);
+def pinned(start, size):
+    wanted = hot_pages.Runs()
+    wanted.anonymous = [(start, size)]
+    return hot_pages.pin(wanted)
+hot_pages._BYTES_MAX = 8 * PAGE
+too_much = pinned(start, PAGES * PAGE)
+hot_pages._BYTES_MAX = 1 << 20
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+read_only = libc.mmap(None, ctypes.c_size_t(4 * PAGE), 1, 0x22, -1, 0)
+print(json.dumps([hot_pages.pin(runs([])), too_much, pinned(read_only, 4 * PAGE)]))`;
+    const page = 4096;
+    expect(await runPython(program)).toEqual([
+      [0, true],
+      [8 * page, false],
+      [0, true],
+    ]);
   });
 
   testPython("leaves out mappings of files where the kernel takes none", async () => {
@@ -122,9 +135,9 @@ kernel.make_disabled_ring, kernel.register_buffers = lambda: os.open("/dev/null"
 both = runs([1])
 both.of_files = [(start + 4 * PAGE, PAGE)]
 opened = len(os.listdir("/proc/self/fd"))
-size = hot_pages.pin(both)
-print(json.dumps([size // PAGE, taken == both.anonymous, len(os.listdir("/proc/self/fd")) - opened]))`;
-    expect(await runPython(program)).toEqual([1, true, 1]);
+size, is_all = hot_pages.pin(both)
+print(json.dumps([size // PAGE, is_all, taken == both.anonymous, len(os.listdir("/proc/self/fd")) - opened]))`;
+    expect(await runPython(program)).toEqual([1, false, true, 1]);
   });
 
   testPython("says so where the host does not let it", async () => {
