@@ -54,6 +54,24 @@ describe("headers in the query of a presigned URL", () => {
   });
 });
 
+describe("overrides of headers", () => {
+  const getWith = (value: string) =>
+    run({ method: "GET", path: "/registry/k", query: [["response-content-type", value]] });
+
+  test.each(["😀", "a\r\nb", "ā"])(
+    "%j: InvalidArgument, as no header can hold it",
+    async (value) => {
+      await put("/registry/k", "data");
+      expect(await getWith(value)).toBe("InvalidArgument");
+    },
+  );
+
+  test.each(["text/plain; x=ü", "", "a\tb"])("%j: accepted", async (value) => {
+    await put("/registry/k", "data");
+    expect(await getWith(value)).toBe("200");
+  });
+});
+
 describe("x-amz- headers", () => {
   const refused: [string, Draft][] = [
     ["tags", { headers: { "x-amz-tagging": "a=b" } }],
