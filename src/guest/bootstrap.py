@@ -1,7 +1,6 @@
 """First code of a guest: makes modules out of the sources that came along, and starts one.
 
-Standard modules are imported here, once, so that every forked child has them already. What compiling
-leaves behind is gone before the modules are made, so that they lie close together (`packing.py`).
+Standard modules are imported here, once, so that every forked child has them already.
 """
 
 import encodings.idna  # noqa: used by socket.connect on first use
@@ -16,6 +15,7 @@ _ONLY_AST = 0x400  # ast.PyCF_ONLY_AST
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, sources):
+        # All of them at once: what compiling leaves behind is gone before the first module is made.
         self._compiled = {
             name: marshal.dumps(compile(text, _MARK + name + ".py", "exec", dont_inherit=True))
             for name, text in sources.items()
@@ -31,18 +31,18 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(marshal.loads(self._compiled[name]), module.__dict__)
 
 
-def _standard_modules(sources):
-    """What the guest's modules import beside each other."""
+def import_standard(sources):
+    """Imports what the guest's modules import beside each other, before there is any of them."""
     for name, text in sources.items():
         for statement in compile(text, name, "exec", _ONLY_AST).body:
             if type(statement).__name__ == "Import":
-                yield from (alias.name for alias in statement.names if alias.name not in sources)
+                for alias in statement.names:
+                    if alias.name not in sources:
+                        __import__(alias.name)
 
 
 def install(sources):
     """Makes `import NAME` find the guest's own modules while it starts."""
-    for name in _standard_modules(sources):
-        __import__(name)
     finder = _Finder(sources)
     sys.meta_path.insert(0, finder)
     return finder

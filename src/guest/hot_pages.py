@@ -17,11 +17,11 @@ import resource
 import struct
 
 import kernel
+import sandbox
 
 _PAGE = resource.getpagesize()
 _RUNS_MAX = 1024  # buffers that kernels before 5.12 take
 _BYTES_MAX = 5 << 19  # 2.5 MiB: with its page tables, within what a child may cost its zygote
-_LOCKED_MAX = 64 * 1024
 _PRESENT = 1 << 63
 _OF_FILE = 1 << 61
 _EXCLUSIVE = 1 << 56
@@ -134,5 +134,5 @@ def allow_locking():
 def give_up_locking():
     """What a sandbox may lock, for a process that is about to run code of others."""
     hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
-    most = _LOCKED_MAX if hard == resource.RLIM_INFINITY else min(hard, _LOCKED_MAX)
+    most = sandbox.LOCKED_MAX if hard == resource.RLIM_INFINITY else min(hard, sandbox.LOCKED_MAX)
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))

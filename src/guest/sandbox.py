@@ -16,6 +16,7 @@ NAMESPACES = (
 LAMBDA_ID = 1000  # what the lambda sees as its uid and gid; outside it is one of a kind
 PLAIN = kernel.MS_NOSUID | kernel.MS_NODEV
 FILES_MAX = 1024
+LOCKED_MAX = 64 * 1024
 INODES_PER_MIB = 256
 
 
@@ -62,7 +63,7 @@ def set_limits(file_bytes, processes):
     for kind, value in (
         (resource.RLIMIT_NOFILE, FILES_MAX),
         (resource.RLIMIT_FSIZE, file_bytes),
-        (resource.RLIMIT_MEMLOCK, 64 * 1024),
+        (resource.RLIMIT_MEMLOCK, LOCKED_MAX),
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_SIGPENDING, 1024),
         (resource.RLIMIT_NPROC, processes + 8),

@@ -39,6 +39,7 @@ import json, os
 with os.fdopen(${GUEST_SOURCES_FD}, "rb") as _file:
     _start = json.load(_file)
 exec(compile(_start["bootstrap"], "<openlambda>/bootstrap.py", "exec"))
+import_standard(_start["sources"])
 _finder = install(_start["sources"])
 import packing as _packing
 _packing.fill_holes()

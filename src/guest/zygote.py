@@ -402,7 +402,7 @@ class Zygote:
         thread_hook.leave_out()
         gc.collect()
         gc.freeze()
-        self.say(event="ready", id="self", importUs=spent, pinned=self.pinned)
+        self.say(event="ready", id="self", importUs=spent)
 
     def learn_hot_pages(self):
         """In the root zygote, once: those forked from it have the same pages at the same addresses."""

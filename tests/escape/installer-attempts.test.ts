@@ -2,18 +2,9 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 
-import { EngineBench } from "../fault/engine-bench.ts";
+import { EngineBench, INSTALLER_LIMITS } from "../fault/engine-bench.ts";
 import { outside, programArgv } from "./attempts.ts";
 import { refusedOutright } from "./syscall-attempts.ts";
-
-const MIB = 1024 * 1024;
-const LIMITS = {
-  memoryMaxBytes: 128 * MIB,
-  processesMax: 16,
-  cpuPercent: 100,
-  runtimeMs: 20_000,
-  scratchMaxBytes: 32 * MIB,
-};
 
 let bench: EngineBench;
 
@@ -28,7 +19,7 @@ async function insideInstaller(code: string, event: unknown): Promise<unknown> {
     argv: programArgv(code, event),
     env: {},
     mounts: [],
-    limits: LIMITS,
+    limits: INSTALLER_LIMITS,
     files: {},
   });
   expect(outcome).toBe("exited");

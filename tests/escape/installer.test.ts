@@ -5,19 +5,10 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Sandbox } from "../../src/sandbox/contract.ts";
-import { EngineBench } from "../fault/engine-bench.ts";
+import { EngineBench, INSTALLER_LIMITS } from "../fault/engine-bench.ts";
 import { scaled } from "../helpers/wait-for.ts";
 
 setDefaultTimeout(scaled(60_000));
-
-const MIB = 1024 * 1024;
-const LIMITS = {
-  memoryMaxBytes: 128 * MIB,
-  processesMax: 16,
-  cpuPercent: 100,
-  runtimeMs: 20_000,
-  scratchMaxBytes: 32 * MIB,
-};
 
 /** So that some are forked after the installer ran. */
 const MORE_THAN_IN_STOCK = 16;
@@ -53,7 +44,10 @@ beforeAll(async () => {
 afterAll(() => bench.close());
 
 async function search(sandbox: Sandbox, event: unknown): Promise<string> {
-  const { body } = await sandbox.call(Buffer.from(JSON.stringify(event)), LIMITS.runtimeMs);
+  const { body } = await sandbox.call(
+    Buffer.from(JSON.stringify(event)),
+    INSTALLER_LIMITS.runtimeMs,
+  );
   return Buffer.from(body).toString();
 }
 
@@ -66,7 +60,7 @@ test("the environment and arguments of an installer are in no memory that a lamb
       argv: ["/usr/bin/env", `ARGUMENT=${SECRET}`],
       env: { http_proxy: `user:${SECRET}@127.0.0.1:3128`, PATH: "/usr/bin" },
       mounts: [],
-      limits: LIMITS,
+      limits: INSTALLER_LIMITS,
       files: { "pip.conf": `proxy = ${SECRET}` },
     });
     expect([outcome, exitCode]).toEqual(["exited", 0]);
@@ -74,7 +68,7 @@ test("the environment and arguments of an installer are in no memory that a lamb
   }
   const sandboxes: Sandbox[] = [];
   for (let made = 0; made < MORE_THAN_IN_STOCK; made++) {
-    sandboxes.push(await bench.create({ codeDir, codeId: "search-1", limits: LIMITS }));
+    sandboxes.push(await bench.create({ codeDir, codeId: "search-1", limits: INSTALLER_LIMITS }));
   }
   for (const sandbox of sandboxes) expect(await search(sandbox, null)).toBe('"not there"');
   expect(await search(sandboxes[0] as Sandbox, SECRET)).toBe('"found"');

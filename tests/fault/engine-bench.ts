@@ -25,6 +25,15 @@ const LIMITS: SandboxLimits = {
   scratchMaxBytes: 32 * MIB,
 };
 
+/** What the suites that look into an installer give it. */
+export const INSTALLER_LIMITS: SandboxLimits = {
+  memoryMaxBytes: 128 * MIB,
+  processesMax: 16,
+  cpuPercent: 100,
+  runtimeMs: 20_000,
+  scratchMaxBytes: 32 * MIB,
+};
+
 const CODE = "def handler(event):\n    print(event)\n    return event\n";
 
 /** Cgroups that the engine keeps ready. */

@@ -286,7 +286,7 @@ const LIMITS: readonly Layer[] = [
   ),
   limit("NOFILE", "FILES_MAX", A_HANDLER, '"open files": "'),
   limit("FSIZE", "file_bytes", A_HANDLER, '"file size": "unlimited unlimited"'),
-  limit("MEMLOCK", "64 * 1024", A_HANDLER, '"locked memory": "'),
+  limit("MEMLOCK", "LOCKED_MAX", A_HANDLER, '"locked memory": "'),
   limit("MSGQUEUE", "0", A_HANDLER, '"msgqueue size": "819200'),
   limit("SIGPENDING", "1024", A_HANDLER, '"pending signals": "'),
   limit("NPROC", "processes + 8", A_HANDLER, '"processes": "'),
