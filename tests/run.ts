@@ -6,6 +6,7 @@
 import { join } from "node:path";
 
 import { PROJECT_DIR } from "./helpers/paths.ts";
+import { formatFailures } from "./lanes/failures.ts";
 import { ensureHostPackages, isDebianRoot } from "./lanes/host-packages.ts";
 import { ALL_LANES_TIMEOUT_MS, type Lane, LANES } from "./lanes/lanes.ts";
 import { killGroups, runGroup } from "./lanes/process-group.ts";
@@ -43,6 +44,9 @@ async function prepare(): Promise<Tally> {
   return build.exitCode === 0 ? EMPTY_TALLY : ONE_FAILURE;
 }
 
+/** What failed so far, in words; the last lines of a run tell it. */
+let failed = "";
+
 async function main(): Promise<Tally> {
   const lanes = chosenLanes(process.argv.slice(2));
   const deadlineMs = performance.now() + ALL_LANES_TIMEOUT_MS;
@@ -50,7 +54,9 @@ async function main(): Promise<Tally> {
   if (lanes.some(({ privileged }) => privileged)) tally = await prepare();
   for (const lane of lanes) {
     const leftMs = Math.max(deadlineMs - performance.now(), LANE_TIMEOUT_MIN_MS);
-    tally = addTallies(tally, await runLane(lane, Math.min(lane.timeoutMs, leftMs)));
+    const outcome = await runLane(lane, Math.min(lane.timeoutMs, leftMs));
+    tally = addTallies(tally, outcome.tally);
+    failed += formatFailures(lane.name, outcome.failures);
   }
   return tally;
 }
@@ -66,7 +72,7 @@ let tally = ONE_FAILURE;
 try {
   tally = await main();
 } catch (error) {
-  process.stdout.write(`The test runner broke: ${Bun.inspect(error)}\n`);
+  failed += `\nThe test runner broke: ${Bun.inspect(error)}\n`;
 }
-process.stdout.write(`\n${formatTally(tally)}\n`);
+process.stdout.write(`${failed}\n${formatTally(tally)}\n`);
 process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;

@@ -7,6 +7,22 @@ export interface Tally {
   readonly skipped: number;
 }
 
+/** What a lane's own command found out. */
+export interface LaneRun {
+  readonly tally: Tally;
+  /** Everything wrong with the lane as a whole, one line each. */
+  readonly wrong: readonly string[];
+  /** What the failed tests said. */
+  readonly failures: readonly string[];
+}
+
+/** How a lane ended. */
+export interface LaneOutcome {
+  readonly tally: Tally;
+  /** What the failed tests said, and what is wrong with the lane as a whole. */
+  readonly failures: readonly string[];
+}
+
 /** Nothing ran. */
 export const EMPTY_TALLY: Tally = { passed: 0, failed: 0, skipped: 0 };
 

@@ -1,5 +1,6 @@
 /** What the VM writes to its serial console, taken apart at the markers of `run-suites.sh`. */
 
+import { readFailures } from "../lanes/failures.ts";
 import { addTallies, EMPTY_TALLY, readSummary, type Tally } from "../lanes/tally.ts";
 import type { VmSuite } from "./suites.ts";
 
@@ -8,6 +9,8 @@ export interface ConsoleReading {
   readonly tally: Tally;
   /** Everything that is wrong beyond failed tests, one line each. */
   readonly problems: readonly string[];
+  /** What the failed tests said. */
+  readonly failures: readonly string[];
   /** Seconds from power-on to the first suite, null when it did not get there. */
   readonly bootSec: number | null;
 }
@@ -28,6 +31,7 @@ function suiteOutput(text: string, name: string): { output: string; exitCode: nu
 export function readConsole(raw: string, suites: readonly VmSuite[]): ConsoleReading {
   const text = raw.replaceAll("\r", "");
   const problems: string[] = [];
+  const failures: string[] = [];
   let tally = EMPTY_TALLY;
   for (const { name } of suites) {
     const found = suiteOutput(text, name);
@@ -35,6 +39,7 @@ export function readConsole(raw: string, suites: readonly VmSuite[]): ConsoleRea
       problems.push(`suite ${name} did not end`);
       continue;
     }
+    failures.push(...readFailures(found.output));
     const { tally: counted, problem } = readSummary(found.output, found.exitCode);
     if (problem !== null) problems.push(`suite ${name}: ${problem}`);
     if (counted === null) continue;
@@ -43,5 +48,5 @@ export function readConsole(raw: string, suites: readonly VmSuite[]): ConsoleRea
   }
   if (!text.includes("@@vm done\n")) problems.push("the machine did not come to its end");
   const boot = /^@@vm boot ([\d.]+)$/m.exec(text)?.[1];
-  return { tally, problems, bootSec: boot === undefined ? null : Number(boot) };
+  return { tally, problems, failures, bootSec: boot === undefined ? null : Number(boot) };
 }

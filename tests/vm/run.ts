@@ -8,7 +8,8 @@ import { parseArgs } from "node:util";
 
 import { tempDir } from "../helpers/temp-dir.ts";
 import { killGroups, runGroup } from "../lanes/process-group.ts";
-import { addTallies, EMPTY_TALLY, formatTally, type Tally } from "../lanes/tally.ts";
+import { formatFailures } from "../lanes/failures.ts";
+import { addTallies, EMPTY_TALLY, formatTally, type LaneRun } from "../lanes/tally.ts";
 import { readConsole } from "./console.ts";
 import { makeProjectImage } from "./project-image.ts";
 import { ensureRootImage, type RootImage } from "./root-image.ts";
@@ -76,13 +77,13 @@ function timed<T>(what: string, step: () => T): T {
  * @param timeoutMs milliseconds for everything, building included
  * @param suites what to run, default what fits into the lane's time
  * @param memoryMb what the machine has
- * @returns their counts; everything else that is wrong counts as one failed test each
+ * @returns what the suites counted, everything else that is wrong, and what failed tests said
  */
 export async function runVmLane(
   timeoutMs: number,
   suites: readonly VmSuite[] = VM_SUITES,
   memoryMb: number = MEMORY_MB,
-): Promise<Tally> {
+): Promise<LaneRun> {
   const deadlineMs = performance.now() + timeoutMs;
   using work = tempDir("ol-vm-");
   const root = timed("root image", ensureRootImage);
@@ -93,11 +94,10 @@ export async function runVmLane(
     env: { TMPDIR: work.path },
     timeoutMs: Math.max(deadlineMs - performance.now(), 1),
   });
-  const { tally, problems, bootSec } = readConsole(result.stdout, suites);
+  const { tally, problems, failures, bootSec } = readConsole(result.stdout, suites);
   process.stdout.write(`boot: ${bootSec ?? "never"} s\n`);
   const wrong = result.timedOut ? [...problems, "the machine ran out of time"] : problems;
-  for (const line of wrong) process.stdout.write(`(fail) lane vm: ${line}\n`);
-  return addTallies(tally, { ...EMPTY_TALLY, failed: wrong.length });
+  return { tally, wrong, failures };
 }
 
 /** Those named, in that order; ends the program with status 2 where a name is of none. */
@@ -124,9 +124,10 @@ if (import.meta.main) {
     allowPositionals: true,
     options: { all: { type: "boolean", default: false } },
   });
-  const tally = values.all
+  const { tally, wrong, failures } = values.all
     ? await runVmLane(ALL_TIMEOUT_MS, chosenSuites(everySuite(), positionals), ALL_MEMORY_MB)
     : await runVmLane(ALONE_TIMEOUT_MS, chosenSuites(VM_SUITES, positionals));
-  process.stdout.write(`${formatTally(tally)}\n`);
-  process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;
+  const all = addTallies(tally, { ...EMPTY_TALLY, failed: wrong.length });
+  process.stdout.write(`${formatFailures("vm", [...failures, ...wrong])}\n${formatTally(all)}\n`);
+  process.exitCode = all.failed === 0 && all.passed > 0 ? 0 : 1;
 }

@@ -18,6 +18,7 @@ test("readConsole() adds up the suites and reads the boot time", () => {
   expect(readConsole(text, suites)).toEqual({
     tally: { passed: 7, failed: 0, skipped: 0 },
     problems: [],
+    failures: [],
     bootSec: 4.25,
   });
 });
