@@ -399,8 +399,10 @@ class Zygote:
         import_ahead.import_all(request["imports"])
         spent = (time.perf_counter_ns() - start) // 1000
         import_ahead.know_namespaces(request["namespaces"])
+        handler.rehearse_again()
         thread_hook.leave_out()
         gc.collect()
+        packing.fill_holes()
         gc.freeze()
         self.say(event="ready", id="self", importUs=spent)
 

@@ -51,7 +51,7 @@ const INHERITED: readonly Layer[] = [
     "os.environ cleared after a zygote",
     guestUnit(
       "zygote-parts",
-      "warming up rehearse() and warm_up() leave no trace but an empty environment",
+      "warming up rehearse(), rehearse_again() and warm_up() leave no trace but an empty environment",
     ),
     '"LEFT": "over"',
     edit(HANDLER, "        os.environ.clear()\n", "        pass\n"),

@@ -27,6 +27,24 @@ describe("fill_holes()", () => {
     expect(before).toBeGreaterThan(2 * after);
   });
 
+  testPython.each([48, 256, 1000])("blocks of %d bytes of the C library do, too", async (size) => {
+    const holes = `
+import ctypes, json, packing
+libc = packing._libc
+scattered = [[libc.malloc(size) for _ in range(1000)] for size in range(24, 1033, 16)]
+for blocks in scattered:
+    for block in blocks[::7]:
+        libc.free(block)
+def pages():
+    return len({libc.malloc(${size}) >> 12 for _ in range(20)})
+`;
+    const before = (await runPython(`${holes}print(pages())`)) as number;
+    const after = (await runPython(`${holes}packing.fill_holes()\nprint(pages())`)) as number;
+    // What is too large for the lists was cut up first: up to four pieces of it.
+    expect(after).toBeLessThanOrEqual(Math.ceil((20 * (size + 16)) / 4096) + 4);
+    expect(before).toBeGreaterThan(1.5 * after);
+  });
+
   testPython("takes a bounded amount where memory is laid out in another way", async () => {
     const program = `
 import itertools, json, packing, sys
@@ -36,5 +54,23 @@ packing.fill_holes()
 kept = sum(sys.getsizeof(each) for objects in packing._kept for each in objects)
 print(json.dumps(kept <= (len(packing._SIZES) + 1) * packing._CLASS_MAX))`;
     expect(await runPython(program)).toBe(true);
+  });
+
+  testPython("gives all blocks back where the C library lays them out in another way", async () => {
+    const program = `
+import itertools, json, packing
+places = itertools.count(1 << 20, 1 << 20)
+made, freed = [], []
+class Library:
+    def malloc(self, size):
+        made.append(next(places))
+        return made[-1]
+    free = freed.append
+packing._libc = Library()
+packing.fill_holes()
+print(json.dumps([sorted(freed) == made, len(made)]))`;
+    const [isFreed, count] = (await runPython(program)) as [boolean, number];
+    expect(isFreed).toBe(true);
+    expect(count).toBeLessThan(2000);
   });
 });

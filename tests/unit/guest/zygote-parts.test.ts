@@ -100,15 +100,67 @@ print(json.dumps([len(data), os.read(read, 9).decode(), inherited, second[0].dec
 });
 
 describe("warming up", () => {
-  testPython("rehearse() and warm_up() leave no trace but an empty environment", async () => {
-    const program = `
+  testPython(
+    "rehearse(), rehearse_again() and warm_up() leave no trace but an empty environment",
+    async () => {
+      const program = `
 import json, os, sys, handler
 os.environ["LEFT"] = "over"
 modules, path = set(sys.modules), list(sys.path)
 handler.rehearse()
+handler.rehearse_again()
 handler.warm_up(False)
 print(json.dumps([dict(os.environ), sorted(set(sys.modules) ^ modules), sys.path == path]))`;
-    expect(await runPython(program)).toEqual([{}, [], true]);
+      expect(await runPython(program)).toEqual([{}, [], true]);
+    },
+  );
+
+  testPython("rehearse_again() leaves a child fewer pages of others to write to", async () => {
+    const program = `
+import gc, json, os, struct, sys, handler
+def written(pages):
+    """How many of these a child has for itself once it has used modules."""
+    read, write = os.pipe()
+    if os.fork() == 0:
+        for name in functions:
+            getattr(os, name)
+        with open("/proc/self/pagemap", "rb") as file:
+            entries = [struct.unpack("=Q", os.pread(file.fileno(), 8, page * 8))[0] for page in pages]
+        os.write(write, b"%d" % sum(entry >> 63 and entry >> 56 & 1 for entry in entries))
+        os._exit(0)
+    os.wait()
+    return int(os.read(read, 99))
+functions = dir(os)
+handler.rehearse()
+# A package, with enough methods to take all places in the interpreter's cache of them.
+names = [sys.intern("a_method_of_a_package_%d" % index) for index in range(20_000)]
+package = type("Package", (), dict.fromkeys(names))
+# Beside the first and the last of them lie other objects of their size.
+names = names[1000:-1000]
+for name in names:
+    getattr(package, name)
+pages = {id(name) >> 12 for name in names}
+gc.collect()
+gc.freeze()
+before = written(pages)
+handler.rehearse_again()
+print(json.dumps([before, written(pages)]))`;
+    const [before, after] = (await runPython(program)) as [number, number];
+    expect(before).toBeGreaterThan(2);
+    expect(after).toBe(0);
+  });
+
+  testPython("rehearse_again() does not mind what a package has changed", async () => {
+    const program = `
+import json, handler
+handler.rehearse()
+dumps = json.dumps
+def broken(*_, **__): raise RuntimeError("not like this")
+json.dumps = broken
+handler.types.ModuleType = broken
+handler.rehearse_again()
+print(dumps("goes on"))`;
+    expect(await runPython(program)).toBe("goes on");
   });
 
   testPython("warm_up() seeds numpy anew, where its zygote has imported it", async () => {
