@@ -16,6 +16,18 @@ export interface LastWords {
    * as long as the kernel waits with its lock of all cgroups while a process joins one: 15 ms and more.
    */
   readonly ask?: () => void;
+  /** Told that asking did not help in time: whoever was asked is better not asked again. */
+  readonly onIgnored?: () => void;
+}
+
+/**
+ * Cgroups that go to and fro between the pool and one borrower, whose processes may keep descriptors with which
+ * to join them: nobody else gets these any more.
+ */
+export class CgroupShelf {
+  readonly stock: Cgroup[] = [];
+  /** How many it keeps; see `CgroupPool.resize`. */
+  size = 0;
 }
 
 /** Hands out empty cgroups and takes them back. */
@@ -66,12 +78,13 @@ export class CgroupPool {
   }
 
   /**
+   * @param shelf looked at first, for the borrower that it belongs to
    * @returns an empty cgroup with the default limits and open join descriptors, from stock or new
    * @throws {SyscallError} syscall when a new one cannot be made
    */
-  acquire(): Cgroup {
+  acquire(shelf: CgroupShelf | null = null): Cgroup {
     assert(!this.#closed, "a closed cgroup pool was asked for a cgroup");
-    const cgroup = this.#stock.pop() ?? this.#make();
+    const cgroup = shelf?.stock.pop() ?? this.#stock.pop() ?? this.#make();
     this.#lent.add(cgroup);
     this.#scheduleRefill();
     return cgroup;
@@ -81,18 +94,37 @@ export class CgroupPool {
    * Ends what is left in it and puts it back in stock, or removes it where stock is full or it
    * cannot be made as good as new.
    * @param cgroup one that `acquire` gave out
-   * @param again false where somebody hostile may still hold a descriptor with which to join it
+   * @param again who may borrow it next: anybody, nobody, or those that a shelf belongs to. Somebody hostile may
+   *   still hold a descriptor with which to join it
    * @param last what its borrower knows of the processes in it
    * @returns what was used in it; null where that cannot be read
    * @throws {OlError} internal when its processes cannot be ended or it cannot be removed
    */
-  release(cgroup: Cgroup, again = true, last?: LastWords): Promise<CgroupUsage | null> {
+  release(
+    cgroup: Cgroup,
+    again: boolean | CgroupShelf = true,
+    last?: LastWords,
+  ): Promise<CgroupUsage | null> {
     assert(this.#lent.has(cgroup), `cgroup ${cgroup.name} is not lent out`);
     const done = this.#takeBack(cgroup, again, last);
     this.#releasing.add(done);
     const forget = (): boolean => this.#releasing.delete(done);
     done.then(forget, forget);
     return done;
+  }
+
+  /**
+   * @param shelf of a borrower that needs more or fewer from now on
+   * @param size how many it keeps; what is there beyond them is removed in the background
+   */
+  resize(shelf: CgroupShelf, size: number): void {
+    shelf.size = size;
+    for (const cgroup of shelf.stock.splice(size)) {
+      this.#lent.add(cgroup);
+      const done = cgroup.remove().then(() => this.#lent.delete(cgroup), this.#onError);
+      this.#releasing.add(done);
+      void done.finally(() => this.#releasing.delete(done));
+    }
   }
 
   /**
@@ -114,20 +146,27 @@ export class CgroupPool {
 
   async #takeBack(
     cgroup: Cgroup,
-    again: boolean,
+    again: boolean | CgroupShelf,
     last: LastWords | undefined,
   ): Promise<CgroupUsage | null> {
-    if (last?.ask === undefined || !(await endsWhenAsked(cgroup, last.ask, last.ended))) {
+    if (last?.ask === undefined || !(await endsWhenAsked(cgroup, last.ask, last))) {
       cgroup.killAll();
       await cgroup.waitEmpty(last?.ended);
     }
     const usage = this.#usageOf(cgroup);
     // Until here it counts as lent: a failure above leaves it visible as a leak, not lost.
-    const isWanted = again && !this.#closed && this.#stock.length < this.#size;
-    if (isWanted && usage !== null && this.#renew(cgroup, usage)) this.#stock.push(cgroup);
+    const stock = this.#stockFor(again);
+    if (stock !== null && usage !== null && this.#renew(cgroup, usage)) stock.push(cgroup);
     else await cgroup.remove();
     this.#lent.delete(cgroup);
     return usage;
+  }
+
+  /** Where it is put; null where it is not wanted. */
+  #stockFor(again: boolean | CgroupShelf): Cgroup[] | null {
+    if (again === false || this.#closed) return null;
+    if (again === true) return this.#stock.length < this.#size ? this.#stock : null;
+    return again.stock.length < again.size ? again.stock : null;
   }
 
   #usageOf(cgroup: Cgroup): CgroupUsage | null {
@@ -191,17 +230,15 @@ export class CgroupPool {
 }
 
 /** Whether nothing is left in it soon after its first process was asked to end. */
-async function endsWhenAsked(
-  cgroup: Cgroup,
-  ask: () => void,
-  ended: Promise<unknown>,
-): Promise<boolean> {
+async function endsWhenAsked(cgroup: Cgroup, ask: () => void, last: LastWords): Promise<boolean> {
   ask();
   const late = Promise.withResolvers<"late">();
   const timer = setTimeout(() => {
     late.resolve("late");
   }, CGROUP_END_WAIT_MS);
-  const outcome = await Promise.race([ended, late.promise]);
+  const outcome = await Promise.race([last.ended, late.promise]);
   clearTimeout(timer);
-  return outcome !== "late" && cgroup.isEmpty();
+  const hasEnded = outcome !== "late" && cgroup.isEmpty();
+  if (!hasEnded) last.onIgnored?.();
+  return hasEnded;
 }

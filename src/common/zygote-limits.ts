@@ -75,6 +75,9 @@ export const SPARES_CACHED = 1;
  */
 export const SPARES_CACHED_IN_DEMAND = 2;
 
+/** Cgroups that each of them keeps for its next children while it is in demand: spares, and those that end. */
+export const ZYGOTE_CGROUPS_MAX_COUNT = 4;
+
 /** How long after the last cold start a zygote counts as in demand, in milliseconds. */
 export const SPARES_CALM_AFTER_MS = 5_000;
 

@@ -5,6 +5,7 @@
 
 import { closeSync, openSync } from "node:fs";
 import type { Cgroup } from "../../cgroup/contract.ts";
+import { CgroupShelf } from "../../cgroup/pool.ts";
 import { OlError } from "../../common/errors.ts";
 import { UIDS_PER_WORKER } from "../../common/limits.ts";
 import { MODULE_NAME_MAX_CHARS } from "../../common/package-limits.ts";
@@ -43,6 +44,7 @@ interface Entry {
   readonly parentId: string;
   readonly cgroup: Cgroup;
   readonly spares: SpareStock;
+  readonly shelf: CgroupShelf;
   /** Guests that were taken, until nothing is left of them: not what the zygote says of them. */
   readonly users: Set<GuestProcess>;
   readonly share: ZygoteShare;
@@ -137,7 +139,9 @@ export class CachedZygotes {
     const { cgroup, uid } = guests.loans.borrow();
     let zygote: Zygote | null = null;
     const release = async (): Promise<void> => {
-      this.#entries.get(spec.id)?.share.close();
+      const entry = this.#entries.get(spec.id);
+      entry?.share.close();
+      if (entry !== undefined) guests.cgroups.resize(entry.shelf, 0);
       this.#entries.delete(spec.id);
       this.#making.delete(spec.id);
       zygote?.close();
@@ -202,10 +206,12 @@ export class CachedZygotes {
     await Promise.all(ids.map((id) => this.destroy(id)));
   }
 
-  #adopt(id: string, made: Omit<Entry, "spares" | "users">): void {
+  #adopt(id: string, made: Omit<Entry, "spares" | "shelf" | "users">): void {
     const { guests, sandboxLimits, nextId } = this.#parts;
-    const spares = new SpareStock(made.zygote, guests, sandboxLimits, SPARES, nextId);
-    this.#entries.set(id, { ...made, spares, users: new Set() });
+    const shelf = new CgroupShelf();
+    const parts = { ...guests, shelf };
+    const spares = new SpareStock(made.zygote, parts, sandboxLimits, SPARES, nextId);
+    this.#entries.set(id, { ...made, spares, shelf, users: new Set() });
     spares.refill();
     made.share.rest();
   }

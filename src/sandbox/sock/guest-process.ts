@@ -5,7 +5,7 @@
 
 import { closeSync } from "node:fs";
 import type { Cgroup, CgroupUsage } from "../../cgroup/contract.ts";
-import type { CgroupPool, LastWords } from "../../cgroup/pool.ts";
+import type { CgroupPool, CgroupShelf, LastWords } from "../../cgroup/pool.ts";
 import { OlError } from "../../common/errors.ts";
 import { EXIT_REPORT_TIMEOUT_MS } from "../../common/limits.ts";
 import { GUEST_SECOND_LOOK_MS } from "../../common/zygote-limits.ts";
@@ -35,6 +35,8 @@ export interface GuestParts {
   readonly uids: UidPool;
   /** Takes both back. */
   readonly loans: Loans;
+  /** Cgroups for children of one zygote alone, which runs third-party code; null: all share the pool's. */
+  readonly shelf: CgroupShelf | null;
   readonly privateNetwork: boolean;
   /** Told of failures in the background. */
   readonly onError: (error: unknown) => void;
@@ -144,7 +146,7 @@ export class GuestProcess {
     parts: GuestParts,
     limits: SandboxLimits,
   ): Promise<GuestProcess> {
-    const { cgroup, uid } = parts.loans.borrow();
+    const { cgroup, uid } = parts.loans.borrow(parts.shelf);
     let guest: GuestProcess | null = null;
     try {
       cgroup.setLimits(limits);
@@ -155,7 +157,7 @@ export class GuestProcess {
       return guest;
     } catch (error) {
       if (guest !== null) await guest.remove();
-      else await parts.loans.giveBack({ cgroup, uid }, { again: zygote.isTrusted });
+      else await parts.loans.giveBack({ cgroup, uid }, { again: parts.shelf ?? true });
       throw error;
     }
   }
@@ -323,14 +325,17 @@ export class GuestProcess {
     return this.#removing;
   }
 
-  /** The word of a zygote that ran foreign code is not waited for, and what is frozen does not die of a signal. */
+  /** A zygote that once did not do as it was asked is not waited for, and what is frozen does not die of a signal. */
   #lastWords(isFrozen: boolean): LastWords {
     const { exited, zygote, id } = this;
-    if (!zygote.isTrusted || isFrozen || !this.#isHeard) return { ended: exited };
+    if (!zygote.isObedient || isFrozen || !this.#isHeard) return { ended: exited };
     const ask = (): void => {
       zygote.kill(id);
     };
-    return { ended: exited, ask };
+    const onIgnored = (): void => {
+      zygote.noteDisobedience();
+    };
+    return { ended: exited, ask, onIgnored };
   }
 
   async #remove(isFrozen: boolean): Promise<boolean> {
@@ -338,7 +343,7 @@ export class GuestProcess {
     const { isEmpty, usage } = await this.#parts.loans.giveBack(
       { cgroup: this.cgroup, uid: this.#uid },
       {
-        again: this.zygote.isTrusted,
+        again: this.#parts.shelf ?? true,
         last: this.#lastWords(isFrozen),
         onReturned: this.#resolveEmptied,
       },

@@ -5,7 +5,7 @@
  */
 
 import type { Cgroup, CgroupUsage } from "../../cgroup/contract.ts";
-import type { CgroupPool, LastWords } from "../../cgroup/pool.ts";
+import type { CgroupPool, CgroupShelf, LastWords } from "../../cgroup/pool.ts";
 import { RELEASE_RETRY_MS, RELEASE_TRIES_MAX } from "../../common/limits.ts";
 import type { UidPool } from "./uid-pool.ts";
 
@@ -18,10 +18,10 @@ export interface Lent {
 /** How it comes back. */
 export interface GivingBack {
   /**
-   * Whether the cgroup may be lent again: not where a zygote that ran third-party code had descriptors of
-   * it, with which it could put itself into somebody else's cgroup later.
+   * Who may be lent the cgroup again. Where a zygote that ran third-party code had descriptors of it, with which
+   * it could put itself into the cgroup later, these are its own children.
    */
-  readonly again: boolean;
+  readonly again: boolean | CgroupShelf;
   /** What is known of the processes in it. */
   readonly last?: LastWords;
   /** Called once, when nothing runs in the cgroup any more; later where the host refuses. */
@@ -52,13 +52,14 @@ export class Loans {
   }
 
   /**
+   * @param shelf whose cgroups are taken first
    * @returns a cgroup and an id, to be given back together; neither is taken where this throws
    * @throws {OlError} pool_exhausted; a SyscallError where the host is out of something
    */
-  borrow(): Lent {
+  borrow(shelf: CgroupShelf | null = null): Lent {
     const uid = this.#uids.acquire();
     try {
-      return { cgroup: this.#cgroups.acquire(), uid };
+      return { cgroup: this.#cgroups.acquire(shelf), uid };
     } catch (error) {
       this.#uids.release(uid);
       throw error;

@@ -103,6 +103,7 @@ export class SockPool implements SandboxPool {
       cgroups,
       uids,
       loans: new Loans(cgroups, uids, onError),
+      shelf: null,
       privateNetwork: options.network === "none",
       onError,
     };

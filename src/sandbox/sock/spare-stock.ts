@@ -6,6 +6,7 @@ import {
   SPARE_BACKOFF_MAX_MS,
   SPARES_MAKING_MAX,
   SPARES_CALM_AFTER_MS,
+  ZYGOTE_CGROUPS_MAX_COUNT,
   ZYGOTE_FORK_FAILURES_MAX,
   ZYGOTE_FORK_TIMEOUT_MS,
 } from "../../common/zygote-limits.ts";
@@ -88,6 +89,7 @@ export class SpareStock {
     const { atRest, inDemand } = this.#sizes;
     if (inDemand <= atRest) return;
     this.#wanted = inDemand;
+    this.#keepCgroups(ZYGOTE_CGROUPS_MAX_COUNT);
     if (this.#calm !== null) {
       this.#calm.refresh();
       return;
@@ -96,8 +98,14 @@ export class SpareStock {
       this.#calm = null;
       this.#wanted = atRest;
       for (const guest of this.#stock.splice(atRest)) void guest.remove();
+      this.#keepCgroups(0);
     }, SPARES_CALM_AFTER_MS);
     this.#calm.unref();
+  }
+
+  #keepCgroups(count: number): void {
+    const { cgroups, shelf } = this.#parts;
+    if (shelf !== null) cgroups.resize(shelf, count);
   }
 
   /**

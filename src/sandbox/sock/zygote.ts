@@ -38,6 +38,7 @@ export class Zygote {
     reject: (e: OlError) => void;
   }[] = [];
   #isGone = false;
+  #hasDisobeyed = false;
 
   private constructor(id: string) {
     this.id = id;
@@ -67,6 +68,19 @@ export class Zygote {
   /** Whether only our own code runs in it. */
   get isTrusted(): boolean {
     return this.id === ROOT_ZYGOTE_ID;
+  }
+
+  /**
+   * Whether it is asked to end its children: foreign code in it may have other plans, and each time that a worker
+   * waits for it in vain holds up whoever needs the memory.
+   */
+  get isObedient(): boolean {
+    return this.isTrusted || !this.#hasDisobeyed;
+  }
+
+  /** Notes that a child did not end when it was asked for that. */
+  noteDisobedience(): void {
+    this.#hasDisobeyed = true;
   }
 
   /** Whether it can fork. */

@@ -31,7 +31,9 @@ test("release() kills nothing where the first process ends when it is asked", as
     kernel.setPids(PROCS, []);
     ended.resolve();
   };
-  await pool.release(cgroup, true, { ended: ended.promise, ask });
+  let ignored = 0;
+  await pool.release(cgroup, true, { ended: ended.promise, ask, onIgnored: () => (ignored += 1) });
+  expect(ignored).toBe(0);
   expect(kernel.writes).not.toContain(KILL);
   expect(kernel.killed).toEqual([]);
 });
@@ -61,6 +63,12 @@ test("release() kills where the end that was asked for does not come", async () 
   const cgroup = pool.acquire();
   kernel.setPids(PROCS, [10]);
   const never = Promise.withResolvers<void>().promise;
-  await pool.release(cgroup, true, { ended: never, ask: () => {} });
+  let ignored = 0;
+  await pool.release(cgroup, true, {
+    ended: never,
+    ask: () => {},
+    onIgnored: () => (ignored += 1),
+  });
   expect(kernel.writes).toContain(KILL);
+  expect(ignored).toBe(1);
 });
