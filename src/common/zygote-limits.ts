@@ -73,10 +73,10 @@ export const SPARES_CACHED = 1;
  * The same while cold starts come from it: taking the last one makes the next fork compete with the call, which
  * costs calls one by one a third to two fifths of their time.
  */
-export const SPARES_CACHED_IN_DEMAND = 2;
+export const SPARES_CACHED_IN_DEMAND = 4;
 
 /** Cgroups that each of them keeps for its next children while it is in demand: spares, and those that end. */
-export const ZYGOTE_CGROUPS_MAX_COUNT = 4;
+export const ZYGOTE_CGROUPS_MAX_COUNT = 8;
 
 /** How long after the last cold start a zygote counts as in demand, in milliseconds. */
 export const SPARES_CALM_AFTER_MS = 5_000;
@@ -168,5 +168,11 @@ export const ZYGOTE_ROOM_BACKOFF_MAX_MS = 5_000;
 /** Guests that are tried for one sandbox when those in stock turn out to be dead: all spares, and some more. */
 export const GUEST_TRIES_MAX = SPARES_ROOT + 8;
 
-/** Spares of one zygote that are made at once: each takes a CPU for a millisecond. */
-export const SPARES_MAKING_MAX = 1;
+/**
+ * Spares of the root zygote that are made at once: one encloses itself while the zygote forks the next. Cold calls
+ * that come faster than spares take the older one before it is enclosed.
+ */
+export const SPARES_ROOT_MAKING_MAX = 2;
+
+/** The same for each import-cache zygote, whose forks are dearer: more of them would hold up the calls. */
+export const SPARES_CACHED_MAKING_MAX = 1;

@@ -1,9 +1,15 @@
 /** Spares of import-cache zygotes that die, that lie, or that never come: FAULTS E, row 2. */
 
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 
 import { systemClock } from "../../src/common/clock.ts";
-import { SPARES_CACHED, SPARES_CACHED_IN_DEMAND } from "../../src/common/zygote-limits.ts";
+import {
+  SPARES_CACHED,
+  SPARES_CACHED_IN_DEMAND,
+  SPARES_ROOT,
+  SPARES_ROOT_MAKING_MAX,
+} from "../../src/common/zygote-limits.ts";
+import { SpareStock } from "../../src/sandbox/sock/spare-stock.ts";
 import { ImportCache } from "../../src/zygote/import-cache.ts";
 import { scaled, waitFor } from "../helpers/wait-for.ts";
 import {
@@ -68,7 +74,20 @@ test("a zygote whose spare was killed is in use by its handler still", async () 
   await bench.expectAtRest(rest);
 });
 
-test("a zygote has one spare at rest and two while it is in demand", async () => {
+test("a call that finds no spare in stock takes one that is being made", async () => {
+  const rest = await bench.atRest();
+  using forkedForCalls = spyOn(SpareStock.prototype, "fork");
+  // Those that are made in place of the first ones are on their way by then.
+  const count = SPARES_ROOT + SPARES_ROOT_MAKING_MAX;
+  const sandboxes = await Promise.all(Array.from({ length: count }, () => bench.create()));
+  expect(forkedForCalls.mock.calls).toEqual([]);
+  for (const sandbox of sandboxes) await bench.call(sandbox);
+  expect(new Set(sandboxes.map(({ id }) => id)).size).toBe(count);
+  await Promise.all(sandboxes.map((sandbox) => sandbox.destroy()));
+  await bench.expectAtRest(rest);
+});
+
+test("a zygote has one spare at rest and more while it is in demand", async () => {
   const rest = await bench.atRest();
   await bench.pool.createZygote(null, { id: "z-demand", packages: [], imports: ["decimal"] });
   await waitFor(() => cachedSpares().length === SPARES_CACHED, "it has its first spare");
@@ -77,7 +96,7 @@ test("a zygote has one spare at rest and two while it is in demand", async () =>
   expect(sandbox.origin).toBe("zygote");
   // Its process looks like a spare: it sees code that lies elsewhere than a worker's.
   await sandbox.destroy();
-  await waitFor(() => cachedSpares().length === SPARES_CACHED_IN_DEMAND, "it has another one");
+  await waitFor(() => cachedSpares().length === SPARES_CACHED_IN_DEMAND, "it has others");
   await waitFor(() => cachedSpares().length === SPARES_CACHED, "it is calm again");
   await bench.pool.destroyZygote("z-demand");
   await bench.expectAtRest(rest);

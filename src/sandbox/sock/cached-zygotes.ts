@@ -12,6 +12,7 @@ import { MODULE_NAME_MAX_CHARS } from "../../common/package-limits.ts";
 import {
   SPARES_CACHED,
   SPARES_CACHED_IN_DEMAND,
+  SPARES_CACHED_MAKING_MAX,
   ZYGOTE_IMPORT_TIMEOUT_MS,
   ZYGOTE_NAMESPACES_MAX_COUNT,
   ZYGOTE_SCRATCH_BYTES,
@@ -74,7 +75,11 @@ function namespacesOf(packages: readonly PackageDir[]): readonly string[] {
   return fitting.slice(0, ZYGOTE_NAMESPACES_MAX_COUNT);
 }
 
-const SPARES: StockSizes = { atRest: SPARES_CACHED, inDemand: SPARES_CACHED_IN_DEMAND };
+const SPARES: StockSizes = {
+  atRest: SPARES_CACHED,
+  inDemand: SPARES_CACHED_IN_DEMAND,
+  making: SPARES_CACHED_MAKING_MAX,
+};
 
 /** The engine's side of the import cache. */
 export class CachedZygotes {

@@ -8,6 +8,7 @@ import { CODE_CACHE_MAX_BYTES, OUTPUT_WATCH_INTERVAL_MS } from "../../common/lim
 import {
   GUEST_TRIES_MAX,
   SPARES_ROOT,
+  SPARES_ROOT_MAKING_MAX,
   ZYGOTE_RESTART_DELAY_MS,
   ZYGOTE_SEND_RETRY_MS,
 } from "../../common/zygote-limits.ts";
@@ -297,7 +298,7 @@ export class SockPool implements SandboxPool {
       ...(executable === undefined ? {} : { executable }),
     });
     log.info("the root zygote is ready", { op: "sock.root", pinned_bytes: started.pinnedBytes });
-    const sizes = { atRest: SPARES_ROOT, inDemand: SPARES_ROOT };
+    const sizes = { atRest: SPARES_ROOT, inDemand: SPARES_ROOT, making: SPARES_ROOT_MAKING_MAX };
     const spares = new SpareStock(started.zygote, this.#parts, limits, sizes, () => this.#newId());
     spares.refill();
     void this.#watchRoot(started.zygote, spares);

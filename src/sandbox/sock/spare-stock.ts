@@ -4,7 +4,6 @@ import { OlError } from "../../common/errors.ts";
 import {
   SPARE_BACKOFF_FIRST_MS,
   SPARE_BACKOFF_MAX_MS,
-  SPARES_MAKING_MAX,
   SPARES_CALM_AFTER_MS,
   ZYGOTE_CGROUPS_MAX_COUNT,
   ZYGOTE_FORK_FAILURES_MAX,
@@ -19,6 +18,15 @@ export interface StockSizes {
   readonly atRest: number;
   /** While some were taken of late. */
   readonly inDemand: number;
+  /** How many are on their way there at once. */
+  readonly making: number;
+}
+
+/** A guest on its way into the stock, until somebody takes it before it gets there. */
+interface Making {
+  /** Settles with it once it is forked, with null where nothing comes of it. */
+  readonly forked: PromiseWithResolvers<GuestProcess | null>;
+  isClaimed: boolean;
 }
 
 /** Ready guests of one zygote. */
@@ -35,7 +43,9 @@ export class SpareStock {
   readonly #stock: GuestProcess[] = [];
   /** Forked, not heard of yet. */
   readonly #unheard = new Set<GuestProcess>();
-  readonly #making = new Set<Promise<void>>();
+  /** Those of them that nobody has claimed. */
+  readonly #making = new Set<Making>();
+  readonly #working = new Set<Promise<void>>();
   /** While spares die, nothing is forked ahead of need. */
   #pause: ReturnType<typeof setTimeout> | null = null;
   #pauseMs = SPARE_BACKOFF_FIRST_MS;
@@ -79,9 +89,22 @@ export class SpareStock {
       }
       void guest.remove();
     }
-    const guest = await this.fork(this.#limits);
+    const guest = (await this.#claim()) ?? (await this.fork(this.#limits));
     this.refill();
     return guest;
+  }
+
+  /**
+   * Takes one that encloses itself still: a request for another would wait behind it, and both would compete for
+   * the CPUs. What our own code forks can be given its lambda meanwhile; a zygote of foreign code may hang.
+   */
+  async #claim(): Promise<GuestProcess | null> {
+    const [making] = this.#making;
+    if (making === undefined || !this.#zygote.isTrusted) return null;
+    making.isClaimed = true;
+    this.#making.delete(making);
+    const guest = await making.forked.promise;
+    return guest?.isUsable === true ? guest : null;
   }
 
   /** Whoever was asked once is likely asked again. */
@@ -129,16 +152,20 @@ export class SpareStock {
    */
   refill(): void {
     const { length } = this.#stock;
-    const missing = Math.min(this.#wanted - length, SPARES_MAKING_MAX) - this.#making.size;
+    const missing = Math.min(this.#wanted - length, this.#sizes.making) - this.#making.size;
     for (let index = 0; index < missing; index++) {
       if (this.#closed || this.#pause !== null || !this.#zygote.isAlive) return;
-      const making = this.#make().catch((error: unknown) => {
+      const making: Making = { forked: Promise.withResolvers(), isClaimed: false };
+      const work = this.#make(making).catch((error: unknown) => {
         this.#parts.onError(error);
         this.#refillAfterPause();
       });
       this.#making.add(making);
-      void making.finally(() => {
+      this.#working.add(work);
+      void work.finally(() => {
+        making.forked.resolve(null);
         this.#making.delete(making);
+        this.#working.delete(work);
         this.refill();
       });
     }
@@ -151,12 +178,16 @@ export class SpareStock {
     if (this.#pause !== null) clearTimeout(this.#pause);
     const all = [...this.#stock.splice(0), ...this.#unheard];
     await Promise.all(all.map((guest) => guest.remove()));
-    await Promise.all(this.#making);
+    await Promise.all(this.#working);
   }
 
-  async #make(): Promise<void> {
+  async #make(making: Making): Promise<void> {
     const guest = await GuestProcess.fork(this.#nextId(), this.#zygote, this.#parts, this.#limits);
-    if (this.#closed || !(await this.#isEnclosed(guest)) || this.#closed) {
+    making.forked.resolve(guest);
+    const isEnclosed = !this.#closed && (making.isClaimed || (await this.#isEnclosed(guest)));
+    // Whoever claimed it looks after it, whatever has become of it.
+    if (making.isClaimed) return;
+    if (!isEnclosed || this.#closed) {
       await guest.remove();
       this.#refillAfterPause();
       return;
