@@ -115,16 +115,14 @@ export class CgroupPool {
 
   /**
    * @param shelf of a borrower that needs more or fewer from now on
-   * @param size how many it keeps; what is there beyond them is removed in the background
+   * @param size how many it keeps
+   * @returns what it holds beyond them, lent to the caller, who releases it again for nobody
    */
-  resize(shelf: CgroupShelf, size: number): void {
+  resize(shelf: CgroupShelf, size: number): readonly Cgroup[] {
     shelf.size = size;
-    for (const cgroup of shelf.stock.splice(size)) {
-      this.#lent.add(cgroup);
-      const done = cgroup.remove().then(() => this.#lent.delete(cgroup), this.#onError);
-      this.#releasing.add(done);
-      void done.finally(() => this.#releasing.delete(done));
-    }
+    const beyond = shelf.stock.splice(size);
+    for (const cgroup of beyond) this.#lent.add(cgroup);
+    return beyond;
   }
 
   /**

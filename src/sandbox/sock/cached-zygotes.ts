@@ -146,7 +146,7 @@ export class CachedZygotes {
     const release = async (): Promise<void> => {
       const entry = this.#entries.get(spec.id);
       entry?.share.close();
-      if (entry !== undefined) guests.cgroups.resize(entry.shelf, 0);
+      if (entry !== undefined) guests.loans.resize(entry.shelf, 0);
       this.#entries.delete(spec.id);
       this.#making.delete(spec.id);
       zygote?.close();

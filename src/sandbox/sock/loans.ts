@@ -28,7 +28,10 @@ export interface GivingBack {
   readonly onReturned?: () => void;
 }
 
-interface Loan extends Lent, GivingBack {
+interface Loan extends GivingBack {
+  readonly cgroup: Cgroup;
+  /** Null where the id went back before. */
+  readonly uid: number | null;
   usage: CgroupUsage | null;
   isBeingReturned: boolean;
 }
@@ -76,10 +79,26 @@ export class Loans {
     lent: Lent,
     how: GivingBack,
   ): Promise<{ isEmpty: boolean; usage: CgroupUsage | null }> {
-    const loan: Loan = { ...lent, ...how, usage: null, isBeingReturned: false };
+    const loan = await this.#owe({ ...lent, ...how, usage: null, isBeingReturned: false });
+    return { isEmpty: !this.#owed.has(loan), usage: loan.usage };
+  }
+
+  /**
+   * Gives a shelf room for more or fewer, and ends what is in those that it holds beyond them: whoever kept a
+   * descriptor may have put something there.
+   * @param shelf whose
+   * @param size how many it keeps
+   */
+  resize(shelf: CgroupShelf, size: number): void {
+    for (const cgroup of this.#cgroups.resize(shelf, size)) {
+      void this.#owe({ cgroup, uid: null, again: false, usage: null, isBeingReturned: false });
+    }
+  }
+
+  async #owe(loan: Loan): Promise<Loan> {
     this.#owed.add(loan);
     await this.#return(loan);
-    return { isEmpty: !this.#owed.has(loan), usage: loan.usage };
+    return loan;
   }
 
   /** Tries again what the host has refused; for a timer. */
@@ -101,7 +120,7 @@ export class Loans {
     try {
       loan.usage = await this.#cgroups.release(loan.cgroup, loan.again, loan.last);
       this.#owed.delete(loan);
-      this.#uids.release(loan.uid);
+      if (loan.uid !== null) this.#uids.release(loan.uid);
       loan.onReturned?.();
     } catch (error) {
       this.#onError(error);

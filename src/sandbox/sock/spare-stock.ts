@@ -127,8 +127,8 @@ export class SpareStock {
   }
 
   #keepCgroups(count: number): void {
-    const { cgroups, shelf } = this.#parts;
-    if (shelf !== null) cgroups.resize(shelf, count);
+    const { loans, shelf } = this.#parts;
+    if (shelf !== null) loans.resize(shelf, count);
   }
 
   /**

@@ -3,6 +3,8 @@
 import { expect, test } from "bun:test";
 import { detectCgroups } from "../../../src/cgroup/host.ts";
 import { CgroupPool, CgroupShelf } from "../../../src/cgroup/pool.ts";
+import { Loans } from "../../../src/sandbox/sock/loans.ts";
+import { UidPool } from "../../../src/sandbox/sock/uid-pool.ts";
 import { FakeKernel } from "./fake-kernel.ts";
 
 const LIMITS = { memoryMaxBytes: 64 << 20, processesMax: 8, cpuPercent: 50 };
@@ -45,27 +47,30 @@ test("a shelf keeps as many as it was given room for", async () => {
   expect(pool.lent).toBe(0);
 });
 
-test("resize() removes what a shelf keeps beyond it, and what comes later", async () => {
+test("resize() lends out what a shelf holds beyond it, and keeps nothing that comes later", async () => {
   const { kernel, pool, errors } = pooled(0);
   const shelf = shelfOf(pool, 3);
   const [early, late] = [pool.acquire(shelf), pool.acquire(shelf)];
   await pool.release(early, shelf);
-  pool.resize(shelf, 0);
+  expect(pool.resize(shelf, 0)).toEqual([early]);
+  expect(pool.lent).toBe(2);
   await pool.release(late, shelf);
-  await pool.close();
+  await pool.release(early, false);
   expect([...kernel.dirs].filter((dir) => dir.startsWith("/cg/ol-1/cg-"))).toEqual([]);
   expect([shelf.stock.length, pool.lent, errors]).toEqual([0, 0, []]);
 });
 
-test("one that a shelf's borrower still holds open counts as lent until it can be removed", async () => {
-  const { kernel, pool } = pooled(0);
-  const shelf = shelfOf(pool, 1);
-  const cgroup = pool.acquire(shelf);
-  await pool.release(cgroup, shelf);
-  kernel.setPids(`/cg/ol-1/${cgroup.name}`, [10]); // it has put itself there
-  pool.resize(shelf, 0);
-  expect(pool.lent).toBe(1);
-  kernel.setPids(`/cg/ol-1/${cgroup.name}`, []);
-  await pool.close();
-  expect(pool.lent).toBe(0);
+test("who has put himself into a cgroup of a shelf is killed when that is cleared", async () => {
+  const { kernel, pool, errors } = pooled(0);
+  const loans = new Loans(pool, new UidPool(), (error) => errors.push(error));
+  const shelf = new CgroupShelf();
+  loans.resize(shelf, 1);
+  const { cgroup, uid } = loans.borrow(shelf);
+  await loans.giveBack({ cgroup, uid }, { again: shelf });
+  expect(shelf.stock).toEqual([cgroup]);
+  kernel.setPids(`/cg/ol-1/${cgroup.name}`, [10]);
+  loans.resize(shelf, 0);
+  await loans.settle();
+  expect(kernel.writes).toContain(`/cg/ol-1/${cgroup.name}/cgroup.kill 1`);
+  expect([kernel.dirs.has(`/cg/ol-1/${cgroup.name}`), pool.lent, errors]).toEqual([false, 0, []]);
 });
