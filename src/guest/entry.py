@@ -36,18 +36,23 @@ def mount_first_proc():
         raise OSError(errno.EPERM, "cannot mount /proc")
 
 
-def enter_own_namespaces(control, scratch_bytes):
+def enter_own_namespaces(control, scratch_bytes, is_waited_for):
     """Forks into a pid namespace that the user namespace owns; only the child returns.
 
-    With that ownership the child can mount its /proc and come back after each fork of its own. The
-    parent stays outside, holds nothing, and ends with the child.
+    With that ownership the child can mount its /proc and come back after each fork of its own. Where
+    somebody waits for the parent, it stays outside, holds nothing, and ends with the child. Else it
+    ends at once, and with it the memory that it has for itself: the child dies with the pid namespace
+    that it was made in.
     """
     become_root()
     kernel.unshare(kernel.CLONE_NEWPID)
     pid = os.fork()
-    if pid:
+    if pid and is_waited_for:
         _wait_as_parent(control, pid)
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if pid:
+        os._exit(0)
+    if is_waited_for:
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.mount(b"proc", b"/proc", b"proc", sandbox.PLAIN | kernel.MS_NOEXEC)
     sandbox.mount_scratch(0, scratch_bytes)
 

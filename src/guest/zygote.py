@@ -371,7 +371,7 @@ class Zygote:
                 os._exit(1)
             os.close(ready_out)
             os.close(mapped_in)
-            entry.enter_own_namespaces(self.control, request["scratchMaxBytes"])
+            entry.enter_own_namespaces(self.control, request["scratchMaxBytes"], False)
             self.own_pid_namespace = entry.own_pid_namespace()
             self._import(request)
             self.serve()
@@ -440,7 +440,7 @@ def main(control_fd, programs):
     control.send(b'{"event": "unmapped", "id": "self"}')
     if control.recv(16) != b"mapped":
         os._exit(1)
-    entry.enter_own_namespaces(control, 1 << 20)
+    entry.enter_own_namespaces(control, 1 << 20, True)
     kernel.remember_last_capability()
     stdlib = [place for place in sys.path if place]
     filters = {name: kernel.Filter(program) for name, program in programs.items()}

@@ -1,6 +1,7 @@
 /** Zygotes of the import cache that are killed: FAULTS E, row 2. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 
 import { OlError } from "../../src/common/errors.ts";
 import { waitFor } from "../helpers/wait-for.ts";
@@ -49,11 +50,20 @@ test("an import-cache zygote that is killed takes its own along and is told of o
   await bench.expectAtRest(rest);
 });
 
-/** A child that was just forked has the name of its zygote still; its parent is not one that waits. */
+/** @returns what /proc says, nothing where the process has ended */
+function cgroupsOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** The root zygote and those of the import cache: a child that was just forked shares its zygote's name and cgroup. */
 function zygotes(): WorkerProcess[] {
-  const all = processesBelow(process.pid);
-  const waiting = new Set(all.filter(({ role }) => role === "zygote-wait").map(({ pid }) => pid));
-  return all.filter(({ role, parent }) => role === "zygote" && waiting.has(parent));
+  const all = processesBelow(process.pid).filter(({ role }) => role === "zygote");
+  const cgroups = new Map(all.map(({ pid }) => [pid, cgroupsOf(pid)]));
+  return all.filter(({ pid, parent }) => cgroups.get(pid) !== cgroups.get(parent));
 }
 
 /** The zygote that was made last: children come after their parents. */

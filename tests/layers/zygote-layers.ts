@@ -90,10 +90,8 @@ export const ZYGOTE_LAYERS: readonly Layer[] = [
   },
   {
     name: "cgroup of a zygote's own",
-    test: posture(
-      "an import-cache zygote at depth 1 is in a cgroup that it shares with its waiting process only",
-    ),
-    says: "until its cgroup holds zygote,zygote-wait",
+    test: posture("an import-cache zygote at depth 1 is in a cgroup of its own"),
+    says: "until its cgroup holds zygote",
     edits: [{ file: ZYGOTE, text: "            sandbox.join_cgroups(fds[2:])\n", instead: "" }],
   },
   {
@@ -130,8 +128,8 @@ export const ZYGOTE_LAYERS: readonly Layer[] = [
     edits: [
       {
         file: ENTRY,
-        text: `${OWN_DEATH}    kernel.mount(`,
-        instead: "    kernel.mount(",
+        text: `    if is_waited_for:\n    ${OWN_DEATH}`,
+        instead: "",
       },
     ],
   },
