@@ -173,8 +173,8 @@ def rehearse_again():
     writes to the package's pages. Whatever a package has put in the place of something used here may
     fail as it likes: it is only about speed.
     """
-    getattr(sys, "_clear_type_cache", int)()
     try:
+        getattr(sys, "_clear_type_cache", int)()
         for _ in range(REHEARSALS_AGAIN):
             _rehearse_once(_rehearsed)
     except Exception as error:  # noqa: see above

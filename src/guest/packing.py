@@ -23,7 +23,7 @@ _LARGE_RUN = 64
 # ones are cut up.
 _HEAP_SIZES = (8192, 4096, 2048) + tuple(range(1032, 16, -16))
 _HEAP_RUN_BYTES = 2048
-_HEAP_TRIES_MAX = 1 << 10
+_HEAP_TRIES_MAX = 1 << 12
 _kept = []
 
 _libc = ctypes.PyDLL(None)
@@ -79,7 +79,8 @@ def _keep_in_heap(size):
     blocks = []
     run = 0
     last = 0
-    while run < wanted and len(blocks) < _HEAP_TRIES_MAX:
+    tries_max = min(_HEAP_TRIES_MAX, _CLASS_MAX // size)
+    while run < wanted and len(blocks) < tries_max:
         block = _libc.malloc(size) or 0
         run = run + 1 if last < block <= last + size + _LARGE_HEADER_MAX else 0
         last = block

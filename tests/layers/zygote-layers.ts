@@ -110,6 +110,21 @@ export const ZYGOTE_LAYERS: readonly Layer[] = [
     edits: [{ file: ENTRY, text: "sorted(set(taken + [own]))", instead: "sorted({own})" }],
   },
   {
+    name: "cgroups of a zygote's children go to nobody else",
+    test: {
+      file: "tests/fault/zygote-cgroups.test.ts",
+      name: "a cgroup goes from one child of a zygote to another, and to nobody else's",
+    },
+    says: "expect(received).toEqual(expected)",
+    edits: [
+      {
+        file: "src/sandbox/sock/guest-process.ts",
+        text: "again: this.#parts.shelf ?? true,",
+        instead: "again: true,",
+      },
+    ],
+  },
+  {
     name: "a zygote's waiting process dies with the worker",
     test: DIES,
     says: "until everything in the worker died with it",
