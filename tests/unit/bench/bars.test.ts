@@ -119,7 +119,7 @@ describe("judge()", () => {
           BARS.filter(({ id }) => ids.includes(id)),
         ),
       );
-    expect(only(exampleResults(), ["cold-floor", "cold-p99"])).toBe(0);
+    expect(only(exampleResults(), ["cold-floor", "cold-docker"])).toBe(0);
     expect(only(exampleResults(1.2), ["cold-floor", "leaks"])).toBe(1);
     expect(only(exampleResults(), ["cold-floor", "leaks"])).toBe(3);
     expect(only({ ...exampleResults(), experiments: [] }, ["cold-absolute"])).toBe(0);
