@@ -47,9 +47,9 @@ def enter_own_namespaces(control, scratch_bytes, is_waited_for):
     become_root()
     kernel.unshare(kernel.CLONE_NEWPID)
     pid = os.fork()
-    if pid and is_waited_for:
-        _wait_as_parent(control, pid)
     if pid:
+        if is_waited_for:
+            _wait_as_parent(control, pid)
         os._exit(0)
     if is_waited_for:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)

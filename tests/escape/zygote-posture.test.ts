@@ -4,13 +4,13 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { EngineBench } from "../fault/engine-bench.ts";
 import { addPackage } from "../fault/package-fixtures.ts";
 import { waitFor } from "../helpers/wait-for.ts";
-import { processesBelow } from "../helpers/worker-processes.ts";
+import { cgroupsOf, processesBelow } from "../helpers/worker-processes.ts";
 import { NAMESPACES, type ProcessView, viewProcess } from "./process-view.ts";
 
 const UIDS_PER_WORKER = 65_536;
@@ -130,13 +130,6 @@ describe.each([1, 2])("an import-cache zygote at depth %d", (depth) => {
   });
 
   test("is in a cgroup of its own", async () => {
-    const cgroupsOf = (pid: number): string => {
-      try {
-        return readFileSync(`/proc/${pid}/cgroup`, "utf8");
-      } catch {
-        return ""; // It ended.
-      }
-    };
     const own = cgroupsOf(view(depth).pid);
     // A child that was just forked is on its way to a cgroup of its own.
     await waitFor(() => {

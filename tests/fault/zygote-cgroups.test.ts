@@ -1,12 +1,11 @@
 /** Ends and cgroups of children of import-cache zygotes, whose packages may keep what they were given for a while. */
 
 import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
-import { readFileSync } from "node:fs";
 
 import type { Sandbox } from "../../src/sandbox/contract.ts";
 import { Zygote } from "../../src/sandbox/sock/zygote.ts";
 import { waitFor } from "../helpers/wait-for.ts";
-import { processesBelow } from "../helpers/worker-processes.ts";
+import { cgroupsOf, processesBelow } from "../helpers/worker-processes.ts";
 import { EngineBench } from "./engine-bench.ts";
 import { addPackage, FIND_ZYGOTE } from "./package-fixtures.ts";
 
@@ -22,13 +21,7 @@ function cgroupsByZygote(): Map<number, Set<string>> {
   const found = new Map<number, Set<string>>();
   for (const { pid, parent, role } of processesBelow(process.pid)) {
     if (role !== "spare" && role !== "handler") continue;
-    let text: string;
-    try {
-      text = readFileSync(`/proc/${pid}/cgroup`, "utf8");
-    } catch {
-      continue;
-    }
-    const name = /\/(cg-\d+)$/m.exec(text)?.[1];
+    const name = /\/(cg-\d+)$/m.exec(cgroupsOf(pid))?.[1];
     if (name !== undefined) found.set(parent, (found.get(parent) ?? new Set<string>()).add(name));
   }
   return found;

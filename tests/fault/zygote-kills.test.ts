@@ -1,11 +1,11 @@
 /** Zygotes of the import cache that are killed: FAULTS E, row 2. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
 
 import { OlError } from "../../src/common/errors.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import {
+  cgroupsOf,
   isRunning,
   processesBelow,
   signalExactly,
@@ -49,15 +49,6 @@ test("an import-cache zygote that is killed takes its own along and is told of o
   await Promise.all([other.destroy(), next.destroy(), sandbox.destroy()]);
   await bench.expectAtRest(rest);
 });
-
-/** @returns what /proc says, nothing where the process has ended */
-function cgroupsOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cgroup`, "utf8");
-  } catch {
-    return "";
-  }
-}
 
 /** The root zygote and those of the import cache: a child that was just forked shares its zygote's name and cgroup. */
 function zygotes(): WorkerProcess[] {

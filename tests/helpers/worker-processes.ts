@@ -45,6 +45,14 @@ function describe(pid: number, parent: number, startTime: string): WorkerProcess
 }
 
 /**
+ * @param pid of a process
+ * @returns its cgroups as /proc shows them, nothing where it has ended
+ */
+export function cgroupsOf(pid: number): string {
+  return text(`/proc/${pid}/cgroup`);
+}
+
+/**
  * @param workerPid process id of a worker
  * @returns everything below it, parents first; dead but not yet reaped processes are left out
  */

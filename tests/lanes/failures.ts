@@ -3,11 +3,10 @@
  * of lines, and a log is often kept by its end alone.
  */
 
+import { plainText } from "./tally.ts";
+
 /** Lines of a failure that are told again: the message and where it was thrown. */
 const EXCERPT_LINES_MAX = 16;
-
-// eslint-disable-next-line no-control-regex -- colours are control characters
-const COLOURS = /\u001B\[[0-9;]*m/g;
 
 const FAILED = /^\(fail\) /;
 const ENDS_EXCERPT = /^\((?:pass|fail|skip|todo)\) |^\S+\.test\.ts:$/;
@@ -21,7 +20,7 @@ const PROGRAM_TEXT = /^ *\d+ \| |^ +\^$/;
 export function readFailures(output: string): string[] {
   const found = new Map<string, string>();
   let excerpt: string[] = [];
-  for (const raw of output.replaceAll(COLOURS, "").replaceAll("\r", "").split("\n")) {
+  for (const raw of plainText(output).split("\n")) {
     const line = raw.trimEnd();
     // At its end `bun test` repeats the lines of what failed, durations included.
     if (FAILED.test(line) && !found.has(line)) {

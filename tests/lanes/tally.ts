@@ -60,6 +60,14 @@ export type Reading =
 // eslint-disable-next-line no-control-regex -- colours are control characters
 const COLOURS = /\u001B\[[0-9;]*m/g;
 
+/**
+ * @param output of a terminal
+ * @returns it without colours and carriage returns
+ */
+export function plainText(output: string): string {
+  return output.replaceAll(COLOURS, "").replaceAll("\r", "");
+}
+
 /** Last count of a word in the summary; bun leaves lines out whose count is zero. */
 function count(summary: string, word: string): number {
   const found = [...summary.matchAll(new RegExp(`^ *(\\d+) ${word}s?$`, "gm"))].at(-1);
@@ -74,7 +82,7 @@ function count(summary: string, word: string): number {
  * @returns the counts (todo counts as skipped, an error outside of tests as failed)
  */
 export function readSummary(output: string, exitCode: number | null): Reading {
-  const plain = output.replaceAll(COLOURS, "").replaceAll("\r", "");
+  const plain = plainText(output);
   const ran = [...plain.matchAll(/^Ran (\d+) tests? across (\d+) files?\./gm)].at(-1);
   if (ran === undefined) {
     return { tally: null, problem: `no summary, exit status ${exitCode ?? "by signal"}` };

@@ -22,12 +22,8 @@ export interface StockSizes {
   readonly making: number;
 }
 
-/** A guest on its way into the stock, until somebody takes it before it gets there. */
-interface Making {
-  /** Settles with it once it is forked, with null where nothing comes of it. */
-  readonly forked: PromiseWithResolvers<GuestProcess | null>;
-  isClaimed: boolean;
-}
+/** A guest on its way into the stock: settles with it once it is forked, with null where nothing comes of it. */
+type Making = PromiseWithResolvers<GuestProcess | null>;
 
 /** Ready guests of one zygote. */
 export class SpareStock {
@@ -43,7 +39,7 @@ export class SpareStock {
   readonly #stock: GuestProcess[] = [];
   /** Forked, not heard of yet. */
   readonly #unheard = new Set<GuestProcess>();
-  /** Those of them that nobody has claimed. */
+  /** Those on their way that nobody has claimed. */
   readonly #making = new Set<Making>();
   readonly #working = new Set<Promise<void>>();
   /** While spares die, nothing is forked ahead of need. */
@@ -101,9 +97,8 @@ export class SpareStock {
   async #claim(): Promise<GuestProcess | null> {
     const [making] = this.#making;
     if (making === undefined || !this.#zygote.isTrusted) return null;
-    making.isClaimed = true;
     this.#making.delete(making);
-    const guest = await making.forked.promise;
+    const guest = await making.promise;
     return guest?.isUsable === true ? guest : null;
   }
 
@@ -111,12 +106,12 @@ export class SpareStock {
   #noteDemand(): void {
     const { atRest, inDemand } = this.#sizes;
     if (inDemand <= atRest) return;
-    this.#wanted = inDemand;
-    this.#keepCgroups(ZYGOTE_CGROUPS_MAX_COUNT);
     if (this.#calm !== null) {
       this.#calm.refresh();
       return;
     }
+    this.#wanted = inDemand;
+    this.#keepCgroups(ZYGOTE_CGROUPS_MAX_COUNT);
     this.#calm = setTimeout(() => {
       this.#calm = null;
       this.#wanted = atRest;
@@ -155,7 +150,7 @@ export class SpareStock {
     const missing = Math.min(this.#wanted - length, this.#sizes.making) - this.#making.size;
     for (let index = 0; index < missing; index++) {
       if (this.#closed || this.#pause !== null || !this.#zygote.isAlive) return;
-      const making: Making = { forked: Promise.withResolvers(), isClaimed: false };
+      const making: Making = Promise.withResolvers();
       const work = this.#make(making).catch((error: unknown) => {
         this.#parts.onError(error);
         this.#refillAfterPause();
@@ -163,7 +158,7 @@ export class SpareStock {
       this.#making.add(making);
       this.#working.add(work);
       void work.finally(() => {
-        making.forked.resolve(null);
+        making.resolve(null);
         this.#making.delete(making);
         this.#working.delete(work);
         this.refill();
@@ -183,10 +178,11 @@ export class SpareStock {
 
   async #make(making: Making): Promise<void> {
     const guest = await GuestProcess.fork(this.#nextId(), this.#zygote, this.#parts, this.#limits);
-    making.forked.resolve(guest);
-    const isEnclosed = !this.#closed && (making.isClaimed || (await this.#isEnclosed(guest)));
+    making.resolve(guest);
+    const isClaimed = (): boolean => !this.#making.has(making);
+    const isEnclosed = !this.#closed && (isClaimed() || (await this.#isEnclosed(guest)));
     // Whoever claimed it looks after it, whatever has become of it.
-    if (making.isClaimed) return;
+    if (isClaimed()) return;
     if (!isEnclosed || this.#closed) {
       await guest.remove();
       this.#refillAfterPause();
